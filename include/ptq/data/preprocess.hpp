@@ -1,7 +1,7 @@
 #pragma once
 // SPDX-License-Identifier: Apache-2.0
-// Pixels → model input: resize, centre crop, channel order, (x · scale − mean) / std, layout, element type. One struct
-// for every source of raw values: photographs, IDX, CIFAR and raw records.
+// Pixels → model input: resize, centre crop, channel order, (x · scale − mean) / std, layout,
+// element type. One struct for every source of raw values: photographs, IDX, CIFAR and raw records.
 
 #include <array>
 #include <cstdint>
@@ -21,17 +21,18 @@ namespace ptq {
 enum class channel_order : std::uint8_t { rgb, bgr, gray };
 enum class image_layout : std::uint8_t { nchw, nhwc };
 
-/// What happens to raw values on their way into a model, in the order of the members. The defaults change nothing but
-/// the element type.
+/// What happens to raw values on their way into a model, in the order of the members. The defaults
+/// change nothing but the element type.
 struct preprocessing {
-  std::int64_t resize = 0;  // 0: none. With crop: the shorter side, aspect kept; without: exactly resize x resize
-  std::int64_t crop = 0;    // 0: none. Side of the square cut from the centre
+  std::int64_t resize =
+      0;  // 0: none. With crop: the shorter side, aspect kept; without: exactly resize x resize
+  std::int64_t crop = 0;                        // 0: none. Side of the square cut from the centre
   channel_order channels = channel_order::rgb;  // order in the result; sources hold rgb
   float scale = 1.0f;                           // value = (x · scale − mean) / std, x as stored
-  std::vector<float> mean;                      // none, one, or one per channel in the order of the result
-  std::vector<float> std;                       // same
-  image_layout layout = image_layout::nchw;     // of the result
-  dtype type = dtype::f32;                      // f32, or u8, s8: rounded half to even and saturated
+  std::vector<float> mean;  // none, one, or one per channel in the order of the result
+  std::vector<float> std;   // same
+  image_layout layout = image_layout::nchw;  // of the result
+  dtype type = dtype::f32;                   // f32, or u8, s8: rounded half to even and saturated
 
   bool operator==(const preprocessing&) const = default;
   bool active() const { return *this != preprocessing{}; }
@@ -45,7 +46,8 @@ struct view {
   std::int64_t stride_c, stride_h, stride_w;
 };
 
-/// [c,h,w] or [h,w,c]: channels last if the last extent is 1, 3 or 4 and the first is none of these.
+/// [c,h,w] or [h,w,c]: channels last if the last extent is 1, 3 or 4 and the first is none of
+/// these.
 inline view view_of(const shape& s) {
   auto few = [](std::int64_t n) { return n == 1 || n == 3 || n == 4; };
   if (few(s[2]) && !few(s[0])) return {s[2], s[0], s[1], 1, s[1] * s[2], s[2]};
@@ -74,7 +76,8 @@ inline void require_valid(const preprocessing& p, std::int64_t channels) {
                      name_of(p.type));
 }
 
-/// The one formula. The product of two floats is exact in double, so that a fused multiply-add changes nothing.
+/// The one formula. The product of two floats is exact in double, so that a fused multiply-add
+/// changes nothing.
 inline float normalized(float x, float scale, float mean, float std) {
   const double product = static_cast<double>(x) * static_cast<double>(scale);
   return static_cast<float>((product - static_cast<double>(mean)) / static_cast<double>(std));
@@ -82,8 +85,11 @@ inline float normalized(float x, float scale, float mean, float std) {
 
 template <class To>
 To stored(float v) {
-  if constexpr (std::is_same_v<To, float>) return v;
-  else return static_cast<To>(quantize_value(v, 1.0f, 0, lowest_code(dtype_of<To>), highest_code(dtype_of<To>)));
+  if constexpr (std::is_same_v<To, float>)
+    return v;
+  else
+    return static_cast<To>(
+        quantize_value(v, 1.0f, 0, lowest_code(dtype_of<To>), highest_code(dtype_of<To>)));
 }
 
 /// Value → result for one channel; 8-bit sources go through a table of their 256 values.
@@ -97,8 +103,10 @@ class mapping {
         table_[static_cast<std::size_t>(i)] = compute(static_cast<From>(i));
   }
   To operator()(From x) const {
-    if constexpr (sizeof(From) == 1) return table_[static_cast<std::uint8_t>(x)];
-    else return compute(x);
+    if constexpr (sizeof(From) == 1)
+      return table_[static_cast<std::uint8_t>(x)];
+    else
+      return compute(x);
   }
 
  private:
@@ -147,14 +155,22 @@ tensor with_type(dtype from, dtype to, F&& f) {
     return f(From{}, float{});
   };
   switch (from) {
-    case dtype::f32: return second(float{});
-    case dtype::s64: return second(std::int64_t{});
-    case dtype::s32: return second(std::int32_t{});
-    case dtype::s16: return second(std::int16_t{});
-    case dtype::u16: return second(std::uint16_t{});
-    case dtype::s8: return second(std::int8_t{});
-    case dtype::u8: return second(std::uint8_t{});
-    case dtype::boolean: break;
+    case dtype::f32:
+      return second(float{});
+    case dtype::s64:
+      return second(std::int64_t{});
+    case dtype::s32:
+      return second(std::int32_t{});
+    case dtype::s16:
+      return second(std::int16_t{});
+    case dtype::u16:
+      return second(std::uint16_t{});
+    case dtype::s8:
+      return second(std::int8_t{});
+    case dtype::u8:
+      return second(std::uint8_t{});
+    case dtype::boolean:
+      break;
   }
   throw data_error("data: preprocess: expected numbers, got bool");
 }
@@ -189,11 +205,13 @@ inline tensor resized(const tensor& src, const view& v, const preprocessing& p) 
 ///
 ///   value = (x · scale − mean) / std
 ///
-/// raw     u8 or s8 image [c,h,w] or [h,w,c] (channels last if only the last extent is 1, 3 or 4), with or without a
-///         leading 1; or any numeric record [...], which takes no resize or crop, and one mean and std
+/// raw     u8 or s8 image [c,h,w] or [h,w,c] (channels last if only the last extent is 1, 3 or 4),
+/// with or without a
+///         leading 1; or any numeric record [...], which takes no resize or crop, and one mean and
+///         std
 /// returns [1,c,h,w] or [1,h,w,c] for images, [1,...] for other records, of p.type
-/// throws  data_error for counts that don't match the channels, an image smaller than the crop, std 0
-/// exact   scale 1, mean 0, std 1 and the raw type as p.type: values unchanged
+/// throws  data_error for counts that don't match the channels, an image smaller than the crop, std
+/// 0 exact   scale 1, mean 0, std 1 and the raw type as p.type: values unchanged
 inline tensor preprocess(const tensor& raw, const preprocessing& p) {
   namespace d = detail_preprocess;
   tensor src = raw;

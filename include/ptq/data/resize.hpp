@@ -1,8 +1,9 @@
 #pragma once
 // SPDX-License-Identifier: Apache-2.0
-// Geometry of images [h,w,c] u8, before preprocess.hpp turns them into a model's input. Source of the resampling: Pillow's
-// Resample.c (BILINEAR, antialiased: the triangle widens with the reduction), fixed point included, because models are
-// trained and scored through it; results equal Pillow's byte for byte.
+// Geometry of images [h,w,c] u8, before preprocess.hpp turns them into a model's input. Source of
+// the resampling: Pillow's Resample.c (BILINEAR, antialiased: the triangle widens with the
+// reduction), fixed point included, because models are trained and scored through it; results equal
+// Pillow's byte for byte.
 
 #include <algorithm>
 #include <cmath>
@@ -17,7 +18,8 @@ namespace ptq {
 
 namespace detail_resize {
 
-/// Weights of the source pixels first, first + 1, … for one destination pixel; they sum to 1 << precision.
+/// Weights of the source pixels first, first + 1, … for one destination pixel; they sum to 1 <<
+/// precision.
 struct taps {
   std::int64_t first = 0;
   std::vector<std::int32_t> weight;
@@ -37,8 +39,7 @@ inline std::vector<taps> taps_of(std::int64_t from, std::int64_t to) {
     std::vector<double> weight;
     double sum = 0.0;
     for (std::int64_t x = first; x < last; ++x) {
-      const double distance =
-          std::abs((static_cast<double>(x) - centre + 0.5) * (1.0 / stretch));
+      const double distance = std::abs((static_cast<double>(x) - centre + 0.5) * (1.0 / stretch));
       weight.push_back(distance < 1.0 ? 1.0 - distance : 0.0);
       sum += weight.back();
     }
@@ -92,8 +93,8 @@ inline tensor resize_image(const tensor& image, std::int64_t height, std::int64_
   tensor across = image;
   if (width != w) {
     across = tensor(dtype::u8, {h, width, c});
-    d::resample(image.view<std::uint8_t>().data(),
-                across.mutable_view<std::uint8_t>().data(), h, w, c, d::taps_of(w, width));
+    d::resample(image.view<std::uint8_t>().data(), across.mutable_view<std::uint8_t>().data(), h, w,
+                c, d::taps_of(w, width));
   }
   if (height == h) return across;
   tensor out(dtype::u8, {height, width, c});
@@ -102,7 +103,8 @@ inline tensor resize_image(const tensor& image, std::int64_t height, std::int64_
   return out;
 }
 
-/// The square of `side` at the centre; where the margin is odd, the smaller part is at the top and left.
+/// The square of `side` at the centre; where the margin is odd, the smaller part is at the top and
+/// left.
 ///
 /// throws  data_error if the image is smaller
 inline tensor centre_crop(const tensor& image, std::int64_t side) {

@@ -1,12 +1,13 @@
 #pragma once
 // SPDX-License-Identifier: Apache-2.0
-// Samples: what calibration and validation feed to a model, one at a time. A source makes a sample when it is asked for
-// and keeps none, so memory does not grow with their number. Three kinds of source become a `samples`:
+// Samples: what calibration and validation feed to a model, one at a time. A source makes a sample
+// when it is asked for and keeps none, so memory does not grow with their number. Three kinds of
+// source become a `samples`:
 //   sequential   std::optional<sample> next(); void rewind();
 //   indexed      std::int64_t count() const; sample at(std::int64_t) const;   may be shuffled
 //   a function   std::optional<sample>(std::int64_t index), empty at the end
-// An indexed source may also have `std::string name(i)` (its file) and `std::optional<std::int64_t> label(i)` (the class
-// that is stored with the sample); labels are matched through them.
+// An indexed source may also have `std::string name(i)` (its file) and `std::optional<std::int64_t>
+// label(i)` (the class that is stored with the sample); labels are matched through them.
 
 #include <algorithm>
 #include <concepts>
@@ -56,31 +57,35 @@ concept sample_function = requires(F f, std::int64_t i) {
   { f(i) } -> std::convertible_to<std::optional<sample>>;
 };
 
-/// What is behind a `samples`: functions of the index. `at` returns nothing past the end; an indexed one may be called
-/// from several threads at once.
+/// What is behind a `samples`: functions of the index. `at` returns nothing past the end; an
+/// indexed one may be called from several threads at once.
 struct sample_access {
   std::function<std::optional<sample>(std::int64_t)> at;
-  std::int64_t count = -1;                                           // -1: unknown until the end is met
-  std::function<std::string(std::int64_t)> name;                     // may be empty
-  std::function<std::optional<std::int64_t>(std::int64_t)> label;    // may be empty
-  std::function<std::int64_t(std::int64_t)> origin;                  // empty: the identity
-  std::int64_t origin_count = -1;                                    // of the source before take and shuffled
+  std::int64_t count = -1;                        // -1: unknown until the end is met
+  std::function<std::string(std::int64_t)> name;  // may be empty
+  std::function<std::optional<std::int64_t>(std::int64_t)> label;  // may be empty
+  std::function<std::int64_t(std::int64_t)> origin;                // empty: the identity
+  std::int64_t origin_count = -1;  // of the source before take and shuffled
 };
 
 /// Any source, erased. A copy shares the source and has a position of its own.
 class samples {
  public:
-  samples() : samples(sample_access{.at = [](std::int64_t) { return std::optional<sample>(); },
-                                    .count = 0, .name = {}, .label = {}, .origin = {},
-                                    .origin_count = 0}) {}
+  samples()
+      : samples(sample_access{.at = [](std::int64_t) { return std::optional<sample>(); },
+                              .count = 0,
+                              .name = {},
+                              .label = {},
+                              .origin = {},
+                              .origin_count = 0}) {}
   explicit samples(sample_access access)
       : access_(std::make_shared<const sample_access>(std::move(access))) {}
 
   template <class S>
-    requires(!std::same_as<std::remove_cvref_t<S>, samples> &&
-             (indexed_source<std::remove_cvref_t<S>> || sample_source<std::remove_cvref_t<S>> ||
-              sample_function<std::remove_cvref_t<S>>))
-  samples(S&& source);  // NOLINT(google-explicit-constructor): any source is a `samples`
+  requires(!std::same_as<std::remove_cvref_t<S>, samples> &&
+           (indexed_source<std::remove_cvref_t<S>> || sample_source<std::remove_cvref_t<S>> ||
+            sample_function<std::remove_cvref_t<S>>))
+      samples(S&& source);  // NOLINT(google-explicit-constructor): any source is a `samples`
 
   /// The sample at the position, which then advances; nothing at the end.
   std::optional<sample> next() {
@@ -90,7 +95,8 @@ class samples {
   }
   void rewind() { position_ = 0; }
 
-  /// Sample i, or nothing past the end. A sequential source is rewound where i lies behind its position.
+  /// Sample i, or nothing past the end. A sequential source is rewound where i lies behind its
+  /// position.
   std::optional<sample> at(std::int64_t i) const {
     if (i < 0 || (access_->count >= 0 && i >= access_->count)) return std::nullopt;
     return access_->at(i);
@@ -101,7 +107,8 @@ class samples {
     return access_->count < 0 ? std::nullopt : std::optional<std::int64_t>(access_->count);
   }
 
-  /// The file that sample i is, relative to the folder that was opened; "" where samples aren't files.
+  /// The file that sample i is, relative to the folder that was opened; "" where samples aren't
+  /// files.
   std::string name(std::int64_t i) const { return access_->name ? access_->name(i) : ""; }
 
   /// The class stored with sample i (label byte, class folder), if there is one.
@@ -109,7 +116,8 @@ class samples {
     return access_->label ? access_->label(i) : std::nullopt;
   }
 
-  /// Index of sample i in the source, before take and shuffled; and how many samples that source has (-1: unknown).
+  /// Index of sample i in the source, before take and shuffled; and how many samples that source
+  /// has (-1: unknown).
   std::int64_t origin(std::int64_t i) const { return access_->origin ? access_->origin(i) : i; }
   std::int64_t origin_count() const { return access_->origin_count; }
 
@@ -129,9 +137,13 @@ sample_access access_of_indexed(S&& source) {
   sample_access a;
   a.count = a.origin_count = held->count();
   a.at = [held](std::int64_t i) { return std::optional<sample>(held->at(i)); };
-  if constexpr (requires { { held->name(0) } -> std::convertible_to<std::string>; })
+  if constexpr (requires {
+                  { held->name(0) } -> std::convertible_to<std::string>;
+                })
     a.name = [held](std::int64_t i) { return std::string(held->name(i)); };
-  if constexpr (requires { { held->label(0) } -> std::convertible_to<std::optional<std::int64_t>>; })
+  if constexpr (requires {
+                  { held->label(0) } -> std::convertible_to<std::optional<std::int64_t>>;
+                })
     a.label = [held](std::int64_t i) { return std::optional<std::int64_t>(held->label(i)); };
   return a;
 }
@@ -171,9 +183,12 @@ sample_access access_of_function(F&& make) {
 template <class S>
 sample_access access_of(S&& source) {
   using type = std::remove_cvref_t<S>;
-  if constexpr (indexed_source<type>) return access_of_indexed(std::forward<S>(source));
-  else if constexpr (sample_source<type>) return access_of_sequential(std::forward<S>(source));
-  else return access_of_function(std::forward<S>(source));
+  if constexpr (indexed_source<type>)
+    return access_of_indexed(std::forward<S>(source));
+  else if constexpr (sample_source<type>)
+    return access_of_sequential(std::forward<S>(source));
+  else
+    return access_of_function(std::forward<S>(source));
 }
 
 /// The samples at `order[0], order[1], …` of another.
@@ -193,10 +208,10 @@ inline samples reordered(const samples& from, std::vector<std::int64_t> order) {
 }  // namespace detail_samples
 
 template <class S>
-  requires(!std::same_as<std::remove_cvref_t<S>, samples> &&
-           (indexed_source<std::remove_cvref_t<S>> || sample_source<std::remove_cvref_t<S>> ||
-            sample_function<std::remove_cvref_t<S>>))
-samples::samples(S&& source) : samples(detail_samples::access_of(std::forward<S>(source))) {}
+requires(!std::same_as<std::remove_cvref_t<S>, samples> &&
+         (indexed_source<std::remove_cvref_t<S>> || sample_source<std::remove_cvref_t<S>> ||
+          sample_function<std::remove_cvref_t<S>>)) samples::samples(S&& source)
+    : samples(detail_samples::access_of(std::forward<S>(source))) {}
 
 /// The first n samples, or all where there are fewer.
 inline samples take(const samples& from, std::int64_t n) {
@@ -213,7 +228,8 @@ inline samples take(const samples& from, std::int64_t n) {
 ///
 /// throws  data_error where the number of samples is unknown
 inline samples shuffled(const samples& from, std::uint64_t seed) {
-  if (!from.count()) throw data_error("data: shuffle: expected a source of known count, got a sequence");
+  if (!from.count())
+    throw data_error("data: shuffle: expected a source of known count, got a sequence");
   std::vector<std::int64_t> order(static_cast<std::size_t>(*from.count()));
   for (std::size_t i = 0; i < order.size(); ++i) order[i] = static_cast<std::int64_t>(i);
   std::mt19937_64 random(seed);  // its sequence is fixed by the standard; std::shuffle's is not
@@ -224,8 +240,8 @@ inline samples shuffled(const samples& from, std::uint64_t seed) {
 
 /// Every sample passed through a function as it is asked for; names, labels and count stay.
 template <class F>
-  requires std::is_invocable_r_v<sample, F, sample>
-samples transformed(const samples& from, F change) {
+requires std::is_invocable_r_v<sample, F, sample> samples transformed(const samples& from,
+                                                                      F change) {
   sample_access a = from.access();
   a.at = [at = std::move(a.at), change](std::int64_t i) {
     auto s = at(i);

@@ -1,0 +1,86 @@
+#pragma once
+// SPDX-License-Identifier: Apache-2.0
+// stb_image's JPEG and PNG decoders as ptq::stb, for image.hpp alone. Whatever the program itself
+// does with stb_image, in this translation unit before or after, or in another, is left as it was.
+// A broken invariant of the decoder becomes an exception instead of an abort: images are untrusted.
+
+// All that stb_image.h includes, so that nothing of it lands in our namespace.
+#include <limits.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+#if defined(__ARM_NEON)
+#include <arm_neon.h>
+#endif
+
+#include <ptq/core/error.hpp>
+
+#pragma push_macro("STBIDEF")
+#pragma push_macro("STBI_ASSERT")
+#pragma push_macro("STBI_NO_STDIO")
+#pragma push_macro("STBI_ONLY_JPEG")
+#pragma push_macro("STBI_ONLY_PNG")
+#pragma push_macro("STB_IMAGE_STATIC")
+#pragma push_macro("STB_IMAGE_IMPLEMENTATION")
+#pragma push_macro("STBI_INCLUDE_STB_IMAGE_H")
+#undef STBIDEF
+#undef STBI_ASSERT
+#undef STBI_NO_STDIO
+#undef STBI_ONLY_JPEG
+#undef STBI_ONLY_PNG
+#undef STB_IMAGE_STATIC
+#undef STB_IMAGE_IMPLEMENTATION
+#undef STBI_INCLUDE_STB_IMAGE_H
+#define STBI_ASSERT(x) ((x) ? void() : throw ::ptq::data_error("data: image: decoder: " #x))
+#define STBI_NO_STDIO
+#define STBI_ONLY_JPEG
+#define STBI_ONLY_PNG
+#define STB_IMAGE_STATIC
+#define STB_IMAGE_IMPLEMENTATION
+
+#if defined(__GNUC__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wall"
+#pragma GCC diagnostic ignored "-Wextra"
+#pragma GCC diagnostic ignored "-Wconversion"
+#pragma GCC diagnostic ignored "-Wsign-conversion"
+#pragma GCC diagnostic ignored "-Wold-style-cast"
+#pragma GCC diagnostic ignored "-Wshadow"
+#pragma GCC diagnostic ignored "-Wunused-function"
+#pragma GCC diagnostic ignored "-Wcast-qual"
+#pragma GCC diagnostic ignored "-Wuseless-cast"
+#endif
+namespace ptq::stb {
+#if __has_include(<stb/stb_image.h>)
+#include <stb/stb_image.h>
+#else
+#include <stb_image.h>
+#endif
+}  // namespace ptq::stb
+#if defined(__GNUC__)
+#pragma GCC diagnostic pop
+#endif
+
+// What ONLY made stb define.
+#undef STBI_NO_BMP
+#undef STBI_NO_PSD
+#undef STBI_NO_TGA
+#undef STBI_NO_GIF
+#undef STBI_NO_HDR
+#undef STBI_NO_PIC
+#undef STBI_NO_PNM
+#undef STBI_NO_LINEAR
+#pragma pop_macro("STBI_INCLUDE_STB_IMAGE_H")
+#pragma pop_macro("STB_IMAGE_IMPLEMENTATION")
+#pragma pop_macro("STB_IMAGE_STATIC")
+#pragma pop_macro("STBI_ONLY_PNG")
+#pragma pop_macro("STBI_ONLY_JPEG")
+#pragma pop_macro("STBI_NO_STDIO")
+#pragma pop_macro("STBI_ASSERT")
+#pragma pop_macro("STBIDEF")

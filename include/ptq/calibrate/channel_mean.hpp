@@ -8,6 +8,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include <ptq/calibrate/exact_sum.hpp>
@@ -56,6 +57,7 @@ class channel_mean {
   static constexpr std::int64_t lanes = 16;
 
   void add_last(const float* x, std::int64_t rows, std::int64_t channels) {
+    exact_sum* const to = sums_.data();
     for (std::int64_t r = 0; r < rows; r += block) {
       const float* from = x + r * channels;
       const std::int64_t n = std::min(block, rows - r);
@@ -67,12 +69,13 @@ class channel_mean {
           for (std::size_t j = 0; j < lanes; ++j) sum[j] += p[j];
         }
         for (std::size_t j = 0; j < lanes; ++j)
-          sums_[static_cast<std::size_t>(c) + j].add(static_cast<double>(sum[j]));
+          to[static_cast<std::size_t>(c) + j].add(static_cast<double>(sum[j]));
       }
-      for (; c < channels; ++c) {
+      for (auto& total : std::span(sums_).subspan(static_cast<std::size_t>(c))) {
         float sum = 0;
         for (std::int64_t i = 0; i < n; ++i) sum += from[i * channels + c];
-        sums_[static_cast<std::size_t>(c)].add(static_cast<double>(sum));
+        total.add(static_cast<double>(sum));
+        ++c;
       }
     }
   }

@@ -1,0 +1,130 @@
+#pragma once
+// SPDX-License-Identifier: Apache-2.0
+// Ranges → scales and zero points: NNCF's formulas, with degenerate data defined. Zero is always a
+// code, a range grows and never shrinks, a scale is always positive and finite.
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <span>
+#include <string>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include <ptq/core/error.hpp>
+#include <ptq/core/kinds.hpp>
+#include <ptq/core/qparams.hpp>
+#include <ptq/core/value_range.hpp>
+
+namespace ptq::quantization {
+
+/// Range of a value that is always 0: NNCF's least range. Any scale would do for the value itself,
+/// but the scale of a following bias is a multiple of it, and must resolve the bias.
+inline constexpr float least_range = 8e-5f;
+
+/// Least scale: the products of two such scales, and of their inverses, stay normal numbers of
+/// float.
+inline constexpr float least_scale = 0x1p-60f;
+
+/// Real 0 must be a code, and the producer's clamp bounds what can occur.
+inline value_range widened(value_range r, const clamp& act) {
+  r.min = std::min(std::max(r.min, act.low), act.high);
+  r.max = std::min(std::max(r.max, act.low), act.high);
+  return {std::min(r.min, 0.0f), std::max(r.max, 0.0f)};
+}
+
+/// Range → u8 code of an activation.
+///
+///   symmetric, min >= 0   scale = max / 255,                 zero_point 0
+///   symmetric             scale = max(|min|, max) / 127,     zero_point 128: −128 … 127 steps
+///   asymmetric            scale = max(-low / zero_point, high / (255 - zero_point)), zero_point
+///   the one that makes it
+///                         smallest: (high - low) / 255 but for putting 0 on the grid
+///
+/// r       real units, finite, min <= max; widened to contain 0
+/// act     the producer's clamp. Where the codes would reach beyond a bound that they just cover,
+/// the scale is rounded
+///         down, so that the clamp is seen to be redundant: 255 · scale <= act.high in float
+/// returns type u8, one scale
+/// throws  calibration_error naming the value if min > max or a bound is not finite
+/// exact   0 maps to zero_point and back without error
+/// source  NNCF 3.x, quantizer parameters from statistics; Jacob et al. 2018. NNCF rounds the zero
+/// point and then moves
+///         one bound to fit, which can widen a range by half where one side is a step or two; the
+///         best of both neighbours never adds more than 1/127
+inline qparams activation_params(value_range r, bool symmetric, const clamp& act,
+                                 const std::string& value);
+
+/// Largest magnitudes of the output channels → scales of s8 weights in −127 … 127.
+///
+///   scale[c] = magnitude[c] / 127
+///
+/// magnitude [C]  real units, >= 0, finite
+/// bias      [C] or empty; the scale is raised until |bias[c]| / (input_scale · scale[c]) <= 2^30
+/// returns   [C]  a channel of zeros gets 1 % of the largest channel's scale
+inline std::vector<float> weight_scales(std::span<const float> magnitude,
+                                        std::span<const double> bias, float input_scale);
+
+// ---------------------------------------------------------------------------------------------------------------------
+
+/// low < 0 < high → the zero point whose grid of 256 codes covers both with the smallest step, and
+/// that step.
+inline std::pair<std::int32_t, double> covering_grid(double low, double high) {
+  constexpr double top = 255;
+  const auto step = [&](double zero) { return std::max(-low / zero, high / (top - zero)); };
+  const double below = std::min(std::max(std::floor(-low * top / (high - low)), 1.0), top - 2);
+  const double zero = step(below) <= step(below + 1) ? below : below + 1;
+  return {static_cast<std::int32_t>(zero), step(zero)};
+}
+
+inline qparams activation_params(value_range r, bool symmetric, const clamp& act,
+                                 const std::string& value) {
+  if (!std::isfinite(r.min) || !std::isfinite(r.max) || r.min > r.max)
+    throw calibration_error("quantize: value '" + value +
+                            "': range: expected min <= max, finite, got [" + std::to_string(r.min) +
+                            ", " + std::to_string(r.max) + "]");
+  r = widened(r, act);
+  double low = static_cast<double>(r.min), high = static_cast<double>(r.max);
+  if (low == 0 && high == 0) high = static_cast<double>(least_range);
+  qparams q;
+  q.type = dtype::u8;
+  double scale = 0;
+  if (low == 0) {
+    scale = high / 255;
+  } else if (symmetric) {
+    scale = std::max(-low, high) / 127;
+    q.zero_point = {128};
+  } else {
+    q.zero_point = {255};
+    scale = -low / 255;
+    if (high > 0) std::tie(q.zero_point[0], scale) = covering_grid(low, high);
+  }
+  float s = std::max(static_cast<float>(scale), least_scale);
+  if (q.zero_point[0] == 0 && act.high > 0 && high <= static_cast<double>(act.high))
+    while (255.0f * s > act.high) s = std::nextafter(s, 0.0f);
+  q.scale = {s};
+  return q;
+}
+
+inline std::vector<float> weight_scales(std::span<const float> magnitude,
+                                        std::span<const double> bias, float input_scale) {
+  float largest = 0;
+  for (float m : magnitude) largest = std::max(largest, m);
+  std::vector<float> scales(magnitude.size());
+  for (std::size_t c = 0; c < scales.size(); ++c) {
+    float m = magnitude[c];
+    if (m == 0) m = std::max(0.01f * largest, least_range);
+    scales[c] = std::max(m / 127.0f, least_scale);
+    if (bias.empty()) continue;
+    const double floor = std::fabs(bias[c]) / (0x1p30 * static_cast<double>(input_scale));
+    // One step up covers the rounding of the product input_scale · scale in float.
+    if (static_cast<double>(scales[c]) < floor)
+      scales[c] = std::nextafter(static_cast<float>(floor * (1 + 0x1p-22)),
+                                 std::numeric_limits<float>::max());
+  }
+  return scales;
+}
+
+}  // namespace ptq::quantization

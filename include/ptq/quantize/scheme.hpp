@@ -1,0 +1,52 @@
+#pragma once
+// SPDX-License-Identifier: Apache-2.0
+// What the user of `quantize` chooses. Every member has the default that suits most models;
+// presets, devices and rules follow NNCF's names.
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include <ptq/core/value_range.hpp>
+
+namespace ptq {
+
+enum class preset : std::uint8_t {
+  performance,  // symmetric activations; [0, max] where no number is negative
+  mixed         // asymmetric activations
+};
+
+/// `any` and `cpu` are the same: 8-bit activations per tensor, 8-bit weights per output channel.
+enum class target_device : std::uint8_t { any, cpu };
+
+enum class bias_correction : std::uint8_t {
+  none,
+  fast  // per layer, from the mean of its input: no further inference
+};
+
+/// Nodes that stay in float. A rule that matches nothing is an error: it is a misspelt name more
+/// often than not.
+struct ignored_scope {
+  std::vector<std::string> names;  // of nodes, exact
+  std::vector<std::string>
+      patterns;                    // ECMAScript regular expressions, matched against the whole name
+  std::vector<std::string> types;  // ONNX operator names, e.g. "Conv"
+  bool validate = true;
+};
+
+/// How the range of activations is estimated.
+struct activation_options {
+  range_estimator estimator = range_estimator::mean_minmax;
+  double percentile_tail = 1e-4;  // share of the numbers clipped at each side, by `percentile`
+};
+
+struct quantize_options {
+  ptq::preset preset = ptq::preset::performance;
+  target_device target = target_device::any;
+  std::int64_t subset_size = 300;  // samples read for calibration, at most
+  activation_options activations;
+  ptq::bias_correction correction = ptq::bias_correction::fast;
+  ignored_scope ignored;
+};
+
+}  // namespace ptq

@@ -1,0 +1,321 @@
+#pragma once
+// SPDX-License-Identifier: Apache-2.0
+// Elementwise operators. On codes, a function of one value is a look-up of 256 entries and a sum or product of two has
+// a kernel; reals take float kernels; integers and booleans (shape arithmetic, tokens) take plain loops.
+
+#include <cmath>
+#include <string>
+#include <type_traits>
+
+#include <ptq/core/elementary.hpp>
+#include <ptq/lower/emit/weighted.hpp>
+#include <ptq/lower/emitter.hpp>
+
+namespace ptq::lowering {
+
+/// Calls f with a value of the C++ type behind `t`.
+template <class F>
+auto with_type(dtype t, F&& f) {
+  switch (t) {
+    case dtype::s64: return f(std::int64_t{});
+    case dtype::s32: return f(std::int32_t{});
+    case dtype::s16: return f(std::int16_t{});
+    case dtype::u16: return f(std::uint16_t{});
+    case dtype::s8: return f(std::int8_t{});
+    case dtype::u8: return f(std::uint8_t{});
+    case dtype::boolean: return f(bool{});
+    default: return f(float{});
+  }
+}
+
+/// f(i, ia, ib) for every element i of the result with its operands' element numbers.
+template <class F>
+void for_each(const kernels::broadcast& over, work_range r, F&& f) {
+  std::array<std::int64_t, 8> index{};
+  std::int64_t rest = r.begin, ia = 0, ib = 0;
+  for (int d = over.rank - 1; d >= 0; --d) {
+    const auto u = static_cast<std::size_t>(d);
+    index[u] = rest % over.extent[u];
+    rest /= over.extent[u];
+    ia += index[u] * over.a_stride[u];
+    ib += index[u] * over.b_stride[u];
+  }
+  for (std::int64_t i = r.begin; i < r.end; ++i) {
+    f(i, ia, ib);
+    for (int d = over.rank - 1; d >= 0; --d) {
+      const auto u = static_cast<std::size_t>(d);
+      ia += over.a_stride[u];
+      ib += over.b_stride[u];
+      if (++index[u] < over.extent[u]) break;
+      ia -= over.a_stride[u] * over.extent[u];
+      ib -= over.b_stride[u] * over.extent[u];
+      index[u] = 0;
+    }
+  }
+}
+
+/// 256 entries: code of x → code of f(x).
+template <class F>
+std::array<std::uint8_t, 256> table_of(const code& x, const code& y, F&& f) {
+  std::array<std::uint8_t, 256> t{};
+  for (int q = 0; q < 256; ++q)
+    t[static_cast<std::size_t>(q)] = static_cast<std::uint8_t>(quantize_value(
+        f(dequantize_value(q, x.scale, x.zero_point)), y.scale, y.zero_point, 0, 255));
+  return t;
+}
+
+inline kernels::prepared lookup(const emitter& e, std::int64_t size,
+                                const std::array<std::uint8_t, 256>& table) {
+  kernels::lookup_args args;
+  args.columns = size;
+  args.table = table;
+  return e.prepare(&kernels::kernel_table::lookup, args);
+}
+
+inline kernels::prepared integer_unary(const std::string& who, dtype t, unary_kind kind,
+                                       std::int64_t size) {
+  return with_type(t, [&](auto zero) {
+    using T = decltype(zero);
+    return plain_kernel("integer unary", [=](const kernels::operands& io, work_range) {
+      const auto* x = static_cast<const T*>(io.src[0]);
+      auto* y = static_cast<T*>(io.dst);
+      for (std::int64_t i = 0; i < size; ++i) {
+        const T v = x[i];
+        switch (kind) {
+          case unary_kind::neg: y[i] = static_cast<T>(0 - v); break;
+          case unary_kind::abs: y[i] = v < T(0) ? static_cast<T>(0 - v) : v; break;
+          case unary_kind::sign: y[i] = static_cast<T>((v > T(0)) - (v < T(0))); break;
+          case unary_kind::relu: y[i] = v < T(0) ? T(0) : v; break;
+          case unary_kind::logical_not: y[i] = static_cast<T>(!v); break;
+          default: y[i] = v;  // rounding an integer
+        }
+      }
+    });
+  });
+  (void)who;
+}
+
+inline void emit_unary(emitter& e, const node& n, const op::unary& u) {
+  const auto x = n.inputs[0], y = n.outputs[0];
+  const auto o = e.order_of(x);
+  if (e.has_codes(x) && e.has_codes(y)) {
+    const int src = e.codes(x, o);
+    const int dst = e.create_codes(y, o);
+    const auto table = table_of(e.codes_of(x), e.codes_of(y), [&](float v) {
+      return unary_value(u.kind, u.alpha, u.beta, v);
+    });
+    e.emit(n, lookup(e, e.dims(x).size(), table), {src}, dst, true);
+    return e.produced(y, dst);
+  }
+  const int src = e.real(x);
+  const auto memory = e.slot_at(src).memory;
+  const int dst = e.create_real(y, memory);
+  const auto size = e.dims(x).size();
+  if (u.kind == unary_kind::is_nan) {
+    e.emit(n, plain_kernel("is nan", [size](const kernels::operands& io, work_range) {
+             for (std::int64_t i = 0; i < size; ++i)
+               static_cast<bool*>(io.dst)[i] = std::isnan(static_cast<const float*>(io.src[0])[i]);
+           }), {src}, dst);
+  } else if (e.at(x).type == dtype::f32) {
+    e.emit(n,
+           e.prepare(&kernels::kernel_table::unary,
+                     {.kind = u.kind, .alpha = u.alpha, .beta = u.beta, .size = size}),
+           {src}, dst);
+  } else {
+    e.emit(n, integer_unary(n.name, e.at(x).type, u.kind, size), {src}, dst);
+  }
+  e.produced(y, dst);
+}
+
+inline bool yields_bool(binary_kind k) { return k >= binary_kind::equal; }
+
+template <class T>
+T integer_binary(binary_kind k, T a, T b) {
+  if constexpr (std::is_floating_point_v<T>) {
+    if (k == binary_kind::fmod || k == binary_kind::mod) return std::fmod(a, b);
+    return a;
+  } else {
+    // Unsigned arithmetic wraps instead of overflowing; a division by zero gives zero.
+    using U = std::make_unsigned_t<std::conditional_t<std::is_same_v<T, bool>, std::uint8_t, T>>;
+    const auto ua = static_cast<U>(a), ub = static_cast<U>(b);
+    switch (k) {
+      case binary_kind::add: return static_cast<T>(ua + ub);
+      case binary_kind::sub: return static_cast<T>(ua - ub);
+      case binary_kind::mul: return static_cast<T>(static_cast<std::uint64_t>(ua) * ub);
+      case binary_kind::div:
+        if (b == T(0)) return T(0);
+        if constexpr (std::is_signed_v<T>)
+          if (b == T(-1)) return static_cast<T>(U(0) - ua);
+        return static_cast<T>(a / b);
+      case binary_kind::mod:
+      case binary_kind::fmod: {
+        if (b == T(0)) return T(0);
+        if constexpr (std::is_signed_v<T>)
+          if (b == T(-1)) return T(0);
+        auto r = a % b;
+        if (k == binary_kind::mod && r != 0 && ((r < 0) != (b < T(0)))) r += b;
+        return static_cast<T>(r);
+      }
+      case binary_kind::min: return a < b ? a : b;
+      case binary_kind::max: return a > b ? a : b;
+      case binary_kind::pow: return static_cast<T>(std::pow(static_cast<double>(a), static_cast<double>(b)));
+      case binary_kind::prelu: return static_cast<T>(a < T(0) ? integer_binary(binary_kind::mul, a, b) : a);
+      default: return a;
+    }
+  }
+}
+
+template <class T>
+bool compare(binary_kind k, T a, T b) {
+  switch (k) {
+    case binary_kind::equal: return a == b;
+    case binary_kind::greater: return a > b;
+    case binary_kind::greater_equal: return a >= b;
+    case binary_kind::less: return a < b;
+    case binary_kind::less_equal: return a <= b;
+    case binary_kind::logical_and: return a && b;
+    case binary_kind::logical_or: return a || b;
+    default: return static_cast<bool>(a) != static_cast<bool>(b);
+  }
+}
+
+inline kernels::prepared plain_binary(dtype t, binary_kind kind, const kernels::broadcast& over) {
+  return with_type(t, [&](auto zero) {
+    using T = decltype(zero);
+    return plain_kernel("plain binary", [=](const kernels::operands& io, work_range) {
+      const auto* a = static_cast<const T*>(io.src[0]);
+      const auto* b = static_cast<const T*>(io.src[1]);
+      if (yields_bool(kind)) {
+        auto* y = static_cast<bool*>(io.dst);
+        for_each(over, {0, over.size()},
+                 [&](auto i, auto ia, auto ib) { y[i] = compare(kind, a[ia], b[ib]); });
+      } else {
+        auto* y = static_cast<T*>(io.dst);
+        for_each(over, {0, over.size()},
+                 [&](auto i, auto ia, auto ib) { y[i] = integer_binary(kind, a[ia], b[ib]); });
+      }
+    });
+  });
+}
+
+/// The memory order of an elementwise result: that of the first operand that has its extents.
+inline order result_order(const emitter& e, value_id y, std::initializer_list<value_id> inputs) {
+  for (auto id : inputs)
+    if (!e.constant(id) && e.dims(id) == e.dims(y)) return e.order_of(id);
+  for (auto id : inputs)
+    if (!e.constant(id) && e.dims(id).rank() == e.dims(y).rank()) return e.order_of(id);
+  return plain_order(e.dims(y).rank());
+}
+
+/// An operand that repeats nothing takes the result's order; others are read through strides.
+inline order operand_order(const emitter& e, value_id id, value_id y, const order& o) {
+  return e.dims(id) == e.dims(y) ? o : e.constant(id) ? plain_order(e.dims(id).rank()) : e.order_of(id);
+}
+
+inline bool emit_integer_binary(emitter& e, const node& n, const op::binary& b) {
+  const auto a = n.inputs[0], c = n.inputs[1], y = n.outputs[0];
+  if (b.kind != binary_kind::add && b.kind != binary_kind::sub && b.kind != binary_kind::mul) return false;
+  if (!e.has_codes(a) || !e.has_codes(c) || !e.has_codes(y)) return false;
+  const auto o = result_order(e, y, {a, c});
+  const int sa = e.codes(a, operand_order(e, a, y, o)), sb = e.codes(c, operand_order(e, c, y, o));
+  const int dst = e.create_codes(y, o);
+  const code qa = e.codes_of(a), qb = e.codes_of(c), qy = e.codes_of(y);
+  kernels::qbinary_args args{.over = broadcast_over(e.dims(y), o, e.operand(sa), e.operand(sb)),
+                             .a_zero_point = qa.zero_point,
+                             .b_zero_point = qb.zero_point,
+                             .zero_point = qy.zero_point};
+  std::tie(args.low, args.high) = code_bounds(b.act, qy);
+  if (b.kind == binary_kind::mul) {
+    args.what = kernels::qbinary_args::kind::mul;
+    args.a_multiplier = static_cast<float>(static_cast<double>(qa.scale) * qb.scale / qy.scale);
+  } else {
+    const double sign = b.kind == binary_kind::sub ? -1.0 : 1.0;
+    args.a_multiplier = short_multiplier(static_cast<float>(static_cast<double>(qa.scale) / qy.scale));
+    args.b_multiplier = short_multiplier(static_cast<float>(sign * qb.scale / qy.scale));
+  }
+  e.emit(n, e.prepare(&kernels::kernel_table::qbinary, args), {sa, sb}, dst, true);
+  e.produced(y, dst);
+  return true;
+}
+
+inline void emit_binary(emitter& e, const node& n, const op::binary& b) {
+  if (emit_integer_binary(e, n, b)) return;
+  const auto a = n.inputs[0], c = n.inputs[1], y = n.outputs[0];
+  const auto o = result_order(e, y, {a, c});
+  const int sa = e.real(a, operand_order(e, a, y, o)), sb = e.real(c, operand_order(e, c, y, o));
+  const int dst = e.create_real(y, o);
+  const auto over = broadcast_over(e.dims(y), o, e.operand(sa), e.operand(sb));
+  const auto t = e.at(a).type;
+  const bool float_kernel = t == dtype::f32 && !yields_bool(b.kind) && b.kind != binary_kind::mod &&
+                            b.kind != binary_kind::fmod && e.at(c).type == dtype::f32;
+  if (float_kernel) {
+    e.emit(n, e.prepare(&kernels::kernel_table::binary, {.kind = b.kind, .over = over, .act = b.act}),
+           {sa, sb}, dst);
+  } else if (e.at(c).type != t) {
+    throw unsupported("lower: node '" + n.name + "' (" + op_name(n.what) + "): operands of types " +
+                      name_of(t) + " and " + name_of(e.at(c).type));
+  } else {
+    e.emit(n, plain_binary(t, b.kind, over), {sa, sb}, dst);
+  }
+  e.produced(y, dst);
+}
+
+inline void emit_where(emitter& e, const node& n) {
+  const auto y = n.outputs[0];
+  const shape out = e.dims(y);
+  const auto o = plain_order(out.rank());
+  const int c = e.real_plain(n.inputs[0]), a = e.real_plain(n.inputs[1]), b = e.real_plain(n.inputs[2]);
+  const int dst = e.create_real(y, o);
+  const auto over_ab = broadcast_over(out, o, e.operand(a), e.operand(b));
+  const auto over_c = broadcast_over(out, o, e.operand(c), e.operand(c));
+  const auto width = size_of(e.at(y).type);
+  e.emit(n, plain_kernel("where", [=](const kernels::operands& io, work_range) {
+           std::vector<bool> take(static_cast<std::size_t>(out.size()));
+           for_each(over_c, {0, out.size()}, [&](auto i, auto ic, auto) {
+             take[static_cast<std::size_t>(i)] = static_cast<const bool*>(io.src[0])[ic];
+           });
+           auto* to = static_cast<std::byte*>(io.dst);
+           for_each(over_ab, {0, out.size()}, [&](auto i, auto ia, auto ib) {
+             const bool first = take[static_cast<std::size_t>(i)];
+             const auto* from = static_cast<const std::byte*>(io.src[first ? 1 : 2]);
+             std::memcpy(to + static_cast<std::size_t>(i) * width,
+                         from + static_cast<std::size_t>(first ? ia : ib) * width, width);
+           });
+         }), {c, a, b}, dst);
+  e.produced(y, dst);
+}
+
+inline void emit_cast(emitter& e, const node& n, const op::cast& c) {
+  const auto x = n.inputs[0], y = n.outputs[0];
+  const int src = e.real(x);
+  const int dst = e.create(e.at(y).name, c.to, e.dims(y), e.slot_at(src).memory);
+  const auto size = e.dims(x).size();
+  auto kernel = with_type(e.at(x).type, [&](auto from) {
+    return with_type(c.to, [&](auto to) {
+      using From = decltype(from);
+      using To = decltype(to);
+      return plain_kernel("cast", [size](const kernels::operands& io, work_range) {
+        const auto* p = static_cast<const From*>(io.src[0]);
+        auto* q = static_cast<To*>(io.dst);
+        for (std::int64_t i = 0; i < size; ++i) {
+          if constexpr (std::is_same_v<To, bool>) {
+            q[i] = p[i] != From(0);
+          } else if constexpr (std::is_floating_point_v<From> && !std::is_floating_point_v<To>) {
+            // Saturating, NaN → 0: a plain cast would be undefined.
+            const double v = static_cast<double>(p[i]);
+            constexpr auto lo = std::numeric_limits<To>::lowest(), hi = std::numeric_limits<To>::max();
+            q[i] = std::isnan(v) ? To(0)
+                   : v <= static_cast<double>(lo) ? lo
+                   : v >= static_cast<double>(hi) ? hi : static_cast<To>(v);
+          } else {
+            q[i] = static_cast<To>(p[i]);
+          }
+        }
+      });
+    });
+  });
+  e.emit(n, std::move(kernel), {src}, dst);
+  e.produced(y, dst);
+}
+
+}  // namespace ptq::lowering

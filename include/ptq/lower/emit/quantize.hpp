@@ -1,0 +1,116 @@
+#pragma once
+// SPDX-License-Identifier: Apache-2.0
+// QuantizeLinear and DequantizeLinear as nodes: where codes enter or leave the graph as integer tensors.
+
+#include <string>
+
+#include <ptq/lower/emit/elementwise.hpp>
+#include <ptq/lower/emitter.hpp>
+
+namespace ptq::lowering {
+
+/// Constant scale and zero point of a Q or DQ node, with the axis they lie along.
+struct grid {
+  std::vector<float> scale;
+  std::vector<std::int32_t> zero_point;
+  dtype type = dtype::u8;
+  std::int64_t inner = 1;   // elements that share one channel step
+
+  std::size_t channel(std::int64_t i) const {
+    return static_cast<std::size_t>(i / inner) % scale.size();
+  }
+};
+
+inline grid grid_of(const emitter& e, const node& n, std::int64_t axis_attribute, dtype fallback) {
+  const auto who = "lower: node '" + n.name + "' (" + op_name(n.what) + ")";
+  const auto* s = e.constant(n.inputs[1]);
+  const auto zero_id = n.inputs.size() > 2 ? n.inputs[2] : none;
+  if (!s || (zero_id != none && !e.constant(zero_id)))
+    throw unsupported(who + ": a scale or zero point that is computed from data");
+  grid g;
+  for (float v : s->view<float>()) g.scale.push_back(v);
+  g.zero_point.assign(g.scale.size(), 0);
+  g.type = fallback;
+  if (zero_id != none) {
+    const auto& z = *e.constant(zero_id);
+    g.type = z.type();
+    if (z.size() != s->size())
+      throw shape_error(who + ": zero point: expected " + std::to_string(s->size()) +
+                        " elements, got " + std::to_string(z.size()));
+    with_type(z.type(), [&](auto zero) {
+      const auto v = z.template view<decltype(zero)>();
+      for (std::size_t i = 0; i < v.size(); ++i) g.zero_point[i] = static_cast<std::int32_t>(v[i]);
+    });
+  }
+  if (g.scale.size() > 1) {
+    const shape d = e.dims(n.inputs[0]);
+    const int axis = normalized_axis(axis_attribute, d.rank(), who);
+    if (d[axis] != static_cast<std::int64_t>(g.scale.size()))
+      throw shape_error(who + ": scale: expected " + std::to_string(d[axis]) + " elements, got " +
+                        std::to_string(g.scale.size()));
+    for (int i = axis + 1; i < d.rank(); ++i) g.inner *= d[i];
+  }
+  return g;
+}
+
+inline void emit_quantize_linear(emitter& e, const node& n, const op::quantize_linear& q) {
+  const auto x = n.inputs[0], y = n.outputs[0];
+  const auto g = grid_of(e, n, q.axis, dtype::u8);
+  const int src = e.real_plain(x);
+  const int dst = e.create(e.at(y).name, g.type, e.dims(y), plain_order(e.dims(y).rank()));
+  const auto count = e.dims(x).size();
+  e.emit(n, with_type(g.type, [&](auto zero) {
+           using T = decltype(zero);
+           return plain_kernel("quantize", [=](const kernels::operands& io, work_range) {
+             for (std::int64_t i = 0; i < count; ++i) {
+               const auto c = g.channel(i);
+               static_cast<T*>(io.dst)[i] = static_cast<T>(
+                   quantize_value(static_cast<const float*>(io.src[0])[i], g.scale[c], g.zero_point[c],
+                                  lowest_code(g.type), highest_code(g.type)));
+             }
+           });
+         }), {src}, dst);
+  e.produced(y, dst);
+}
+
+inline void emit_dequantize_linear(emitter& e, const node& n, const op::dequantize_linear& q) {
+  const auto x = n.inputs[0], y = n.outputs[0];
+  const auto t = e.at(x).type;
+  const auto g = grid_of(e, n, q.axis, t);
+  const auto plain = plain_order(e.dims(y).rank());
+  const bool eight_bits = t == dtype::u8 || t == dtype::s8;
+  if (e.has_codes(y) && g.scale.size() == 1 && eight_bits) {
+    const code c{g.scale[0], g.zero_point[0] + (t == dtype::s8 ? 128 : 0)};
+    const int src = e.real_plain(x);
+    if (c == e.codes_of(y)) {
+      int s;
+      if (t == dtype::u8) {
+        s = e.view(src, e.at(y).name, e.dims(y), plain);
+        e.slot_at(s).codes = c;
+      } else {
+        std::array<std::uint8_t, 256> flip{};
+        for (int i = 0; i < 256; ++i) flip[static_cast<std::size_t>(i)] = static_cast<std::uint8_t>(i ^ 128);
+        s = e.create_codes(y, plain);
+        e.emit(n, lookup(e, e.dims(y).size(), flip), {src}, s, true);
+      }
+      return e.produced(y, s);
+    }
+  }
+  const int src = e.real_plain(x);
+  const int dst = e.create_real(y, plain);
+  const auto count = e.dims(x).size();
+  e.emit(n, with_type(t, [&](auto zero) {
+           using T = decltype(zero);
+           return plain_kernel("dequantize", [=](const kernels::operands& io, work_range) {
+             for (std::int64_t i = 0; i < count; ++i) {
+               const auto c = g.channel(i);
+               static_cast<float*>(io.dst)[i] =
+                   g.scale[c] * (static_cast<float>(static_cast<const T*>(io.src[0])[i]) -
+                                 static_cast<float>(g.zero_point[c]));
+             }
+           });
+         }), {src}, dst);
+  e.produced(y, dst);
+}
+
+}  // namespace ptq::lowering

@@ -1,0 +1,197 @@
+#pragma once
+// SPDX-License-Identifier: Apache-2.0
+// What convolutions and matrix products with constant weights share: when they may run in integers, the requantization
+// multipliers, and the residual add that their epilogue takes over.
+
+#include <cstdlib>
+#include <cstring>
+#include <set>
+#include <string>
+#include <vector>
+
+#include <ptq/lower/emitter.hpp>
+
+namespace ptq::lowering {
+
+/// A convolution, or a matrix product written as one.
+struct weighted_call {
+  value_id input = none, weights = none, bias = none, output = none;
+  clamp act;
+  kernels::conv_geometry geometry;
+  order memory;          // of input and output
+  int channel_axis = 0;  // of the weights' qparams
+};
+
+/// Adds (node indices) that an earlier step's epilogue computes; filled as steps are emitted.
+struct fused_adds {
+  const uses* edges = nullptr;
+  std::set<std::int32_t> done;
+  bool allowed = true;
+};
+
+inline std::int64_t weighted_macs(const kernels::conv_geometry& g) {
+  return g.batch * g.out_h * g.out_w * g.out_c * g.kernel_h * g.kernel_w * g.group_in();
+}
+
+/// The float kernel: the fastest in float programs, the exact one beside integers.
+template <class Args>
+kernels::prepared prepare_float(const emitter& e, kernels::entry<Args> kernels::kernel_table::*fast,
+                                kernels::entry<Args> kernels::kernel_table::*exact, const Args& args) {
+  if (!e.integers() && e.table().*fast)
+    if (auto p = (e.table().*fast)(args)) return p;
+  return e.prepare(exact, args);
+}
+
+/// Why this call can't run in integers; empty if it can.
+inline std::string integer_refusal(const emitter& e, const weighted_call& call) {
+  const auto& x = e.at(call.input);
+  const auto& w = e.at(call.weights);
+  if (!takes_codes(x.quant)) return x.quant ? "its input's codes are not 8 bits per tensor" : "its input is not quantized";
+  if (!w.constant) return "its weights are not constant";
+  if (!w.quant) return "its weights are not quantized";
+  if (w.constant->type() != dtype::s8) return std::string("its weights are ") + name_of(w.constant->type()) + ", not s8";
+  if (w.quant->per_channel() && w.quant->axis != call.channel_axis)
+    return "its weights' scales lie along axis " + std::to_string(w.quant->axis);
+  for (auto z : w.quant->zero_point)
+    if (z != 0) return "its weights have zero point " + std::to_string(z);
+  if (e.at(call.output).quant && !e.has_codes(call.output)) return "its output's codes are not 8 bits per tensor";
+  const auto channels = static_cast<std::size_t>(call.geometry.out_c);
+  if (w.quant->scale.size() != 1 && w.quant->scale.size() != channels) return "its weights' scales don't match its channels";
+  if (call.bias == none) return "";
+  const auto& b = e.at(call.bias);
+  if (!b.constant) return "its bias is not constant";
+  if (!b.quant || b.constant->type() != dtype::s32) return "its bias is not quantized to 32 bits";
+  if (b.constant->size() != call.geometry.out_c) return "its bias does not have one element per channel";
+  const float sx = code_of(*x.quant).scale;
+  for (std::size_t c = 0; c < channels; ++c) {
+    const float want = sx * w.quant->scale[w.quant->scale.size() == 1 ? 0 : c];
+    const float have = b.quant->scale[b.quant->scale.size() == 1 ? 0 : c];
+    if (std::abs(have - want) > 1e-6f * want)
+      return "its bias has scale " + std::to_string(have) + ", the product of input and weight scale is " + std::to_string(want);
+  }
+  for (auto z : b.quant->zero_point)
+    if (z != 0) return "its bias has zero point " + std::to_string(z);
+  return "";
+}
+
+/// |bias| + Σ|w| · max|x − z| < 2^31 in every channel; weights are [out_c, taps].
+inline bool accumulator_fits(const tensor& weights, const tensor* bias, std::int64_t channels,
+                             std::int32_t x_zero_point) {
+  const auto w = weights.view<std::int8_t>();
+  const auto taps = w.size() / static_cast<std::size_t>(channels);
+  const std::int64_t reach = std::max(x_zero_point, 255 - x_zero_point);
+  for (std::size_t c = 0; c < static_cast<std::size_t>(channels); ++c) {
+    std::int64_t sum = 0;
+    for (std::size_t i = 0; i < taps; ++i) sum += std::abs(static_cast<int>(w[c * taps + i]));
+    const std::int64_t b = bias ? std::abs(static_cast<std::int64_t>(bias->view<std::int32_t>()[c])) : 0;
+    if (b + sum * reach >= (std::int64_t{1} << 31)) return false;
+  }
+  return true;
+}
+
+/// Why the accumulator of this call is too narrow; empty if it is wide enough.
+inline std::string accumulator_refusal(const emitter& e, const weighted_call& call,
+                                       const tensor& weights) {
+  const tensor* bias = call.bias == none ? nullptr : e.constant(call.bias);
+  return accumulator_fits(weights, bias, call.geometry.out_c, e.codes_of(call.input).zero_point)
+             ? ""
+             : "its accumulator could exceed 32 bits";
+}
+
+/// The node with the reason why it runs in float, where the caller meant it to run in integers.
+inline node explained(const emitter& e, const node& n, const std::string& why, bool meant) {
+  node copy = n;
+  if (e.integers() && meant && copy.note.empty()) copy.note = why;
+  return copy;
+}
+
+/// Codes that bound `act` on the grid `q`: clamping codes equals clamping reals first, as rounding is monotonic.
+inline std::pair<std::int32_t, std::int32_t> code_bounds(const clamp& act, const code& q) {
+  return {quantize_value(act.low, q.scale, q.zero_point, 0, 255),
+          quantize_value(act.high, q.scale, q.zero_point, 0, 255)};
+}
+
+/// The add that alone reads `y` and whose other operand is there already, or null.
+inline const node* residual_add(const emitter& e, value_id y, const fused_adds& adds,
+                                std::int32_t& index, int& port) {
+  if (!adds.allowed || !adds.edges->single_consumer(y)) return nullptr;
+  const auto use = adds.edges->consumers[static_cast<std::size_t>(y)][0];
+  const auto& n = e.network().nodes[static_cast<std::size_t>(use.node)];
+  const auto* b = std::get_if<op::binary>(&n.what);
+  if (!b || (b->kind != binary_kind::add && b->kind != binary_kind::sub)) return nullptr;
+  const auto other = n.inputs[use.port == 0 ? 1 : 0];
+  if (!e.has_codes(y) || !e.has_codes(other) || !e.has_codes(n.outputs[0])) return nullptr;
+  if (!e.emitted(other) || e.constant(other) || e.dims(other) != e.dims(y)) return nullptr;
+  if (other == y || e.dims(n.outputs[0]) != e.dims(y)) return nullptr;
+  index = use.node;
+  port = use.port;
+  return &n;
+}
+
+/// Emits the integer step of `call`; weights [out_c, kernel_h, kernel_w, in_c / groups].
+inline void emit_integer(emitter& e, const node& n, const weighted_call& call, const tensor& weights,
+                         fused_adds& adds) {
+  const auto in = e.codes_of(call.input);
+  const auto& wq = *e.at(call.weights).quant;
+  const auto channels = static_cast<std::size_t>(call.geometry.out_c);
+  const tensor* bias = call.bias == none ? nullptr : e.constant(call.bias);
+
+  const int src = e.codes(call.input, call.memory);
+  kernels::qconv_args args{.geometry = call.geometry,
+                           .weights = weights.view<std::int8_t>().data(),
+                           .bias = bias ? bias->view<std::int32_t>().data() : nullptr,
+                           .x_zero_point = in.zero_point,
+                           .epilogue = {}};
+  std::vector<float> multiplier(channels);
+  const bool to_codes = e.has_codes(call.output);
+  const code out = to_codes ? e.codes_of(call.output) : code{};
+  for (std::size_t c = 0; c < channels; ++c) {
+    const double product = static_cast<double>(in.scale) * wq.scale[wq.scale.size() == 1 ? 0 : c];
+    multiplier[c] = static_cast<float>(to_codes ? product / out.scale : product);
+  }
+  auto& ep = args.epilogue;
+  ep.multiplier = multiplier;
+  ep.to_float = !to_codes;
+  std::vector<int> operands{src};
+  if (!to_codes) {
+    ep.float_low = call.act.low;
+    ep.float_high = call.act.high;
+    const int dst = e.create_real(call.output, call.memory);
+    e.emit(n, e.prepare(&kernels::kernel_table::qconv, args), operands, dst, true).macs =
+        weighted_macs(call.geometry);
+    return e.produced(call.output, dst);
+  }
+  ep.zero_point = out.zero_point;
+  std::tie(ep.low, ep.high) = code_bounds(call.act, out);
+
+  std::int32_t add_index = -1;
+  int port = 0;
+  const node* add = residual_add(e, call.output, adds, add_index, port);
+  if (!add) {
+    const int dst = e.create_codes(call.output, call.memory);
+    e.emit(n, e.prepare(&kernels::kernel_table::qconv, args), operands, dst, true).macs =
+        weighted_macs(call.geometry);
+    return e.produced(call.output, dst);
+  }
+  const auto& what = std::get<op::binary>(add->what);
+  const auto other = add->inputs[port == 0 ? 1 : 0];
+  const code r = e.codes_of(other), y = e.codes_of(add->outputs[0]);
+  const float minus = what.kind == binary_kind::sub ? -1.0f : 1.0f;
+  ep.add = true;
+  ep.add_multiplier = short_multiplier(static_cast<float>(
+      (port == 1 ? minus : 1.0f) * static_cast<double>(out.scale) / y.scale));
+  ep.r_multiplier = short_multiplier(static_cast<float>(
+      (port == 0 ? minus : 1.0f) * static_cast<double>(r.scale) / y.scale));
+  ep.r_zero_point = r.zero_point;
+  ep.y_zero_point = y.zero_point;
+  std::tie(ep.y_low, ep.y_high) = code_bounds(what.act, y);
+  operands.push_back(e.codes(other, call.memory));
+  const int dst = e.create_codes(add->outputs[0], call.memory);
+  auto& s = e.emit(n, e.prepare(&kernels::kernel_table::qconv, args), operands, dst, true);
+  s.macs = weighted_macs(call.geometry);
+  s.what += "+" + op_name(add->what);
+  adds.done.insert(add_index);
+  e.produced(add->outputs[0], dst);
+}
+
+}  // namespace ptq::lowering

@@ -1,0 +1,324 @@
+#pragma once
+// SPDX-License-Identifier: Apache-2.0
+// The state of one lowering: the forms that every graph value has taken so far (real or codes, in some memory order)
+// and the steps emitted. The functions in emit/ ask it for operands in the form that a kernel wants; it inserts the
+// conversion, once.
+
+#include <cassert>
+#include <cmath>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <ptq/core/numeric.hpp>
+#include <ptq/graph/graph.hpp>
+#include <ptq/graph/print.hpp>
+#include <ptq/kernels/reference.hpp>
+#include <ptq/lower/order.hpp>
+#include <ptq/lower/program.hpp>
+
+namespace ptq::lowering {
+
+/// A kernel from a callable f(operands, range): for operators that have no faster version.
+template <class F>
+kernels::prepared plain_kernel(const char* name, F f, std::int64_t units = 1) {
+  kernels::prepared p;
+  p.object = std::make_shared<const F>(std::move(f));
+  p.run = [](const void* object, const kernels::operands& io, std::byte*, work_range r) {
+    (*static_cast<const F*>(object))(io, r);
+  };
+  p.units = units;
+  p.name = name;
+  return p;
+}
+
+/// Activation codes inside a program are u8: an s8 code is the u8 code less 128.
+inline code code_of(const qparams& q) {
+  return {q.scale[0], q.zero_point[0] + (q.type == dtype::s8 ? 128 : 0)};
+}
+/// Codes that the kernels take: 8 bits, one scale for the tensor.
+inline bool takes_codes(const std::optional<qparams>& q) {
+  return q && !q->per_channel() && (q->type == dtype::u8 || q->type == dtype::s8);
+}
+
+class emitter {
+ public:
+  emitter(graph g, const kernels::kernel_table& table, bool integers)
+      : g_(std::move(g)), table_(table), integers_(integers), forms_(g_.values.size()) {}
+
+  graph& network() { return g_; }
+  const graph& network() const { return g_; }
+  program& result() { return out_; }
+  const kernels::kernel_table& table() const { return table_; }
+  /// The program holds integers, so its float steps use kernels that are equal to the bit everywhere.
+  bool integers() const { return integers_; }
+
+  // ---- kernels: the table's, or the reference where the table has none
+
+  template <class Args>
+  kernels::prepared prepare(kernels::entry<Args> kernels::kernel_table::*field, const Args& args) const {
+    if (table_.*field)
+      if (auto p = (table_.*field)(args)) return p;
+    return (kernels::reference_kernels().*field)(args);
+  }
+
+  // ---- values
+
+  const value& at(value_id id) const { return g_[id]; }
+  const shape& dims(value_id id) const { return g_[id].dims; }
+  const tensor* constant(value_id id) const { return g_.constant_of(id); }
+  bool has_codes(value_id id) const { return takes_codes(g_[id].quant); }
+  code codes_of(value_id id) const { return code_of(*g_[id].quant); }
+
+  /// The order of the form that a value was produced in; ONNX order for constants.
+  order order_of(value_id id) const {
+    const auto& f = forms_[static_cast<std::size_t>(id)];
+    return f.empty() ? plain_order(dims(id).rank()) : slot_at(f.front()).memory;
+  }
+
+  /// The slot that holds `id` as real numbers (or as its own integer type) in memory order `o`.
+  int real(value_id id, const order& o);
+  int real(value_id id) { return real(id, any_real_order(id)); }
+  int real_plain(value_id id) { return real(id, plain_order(dims(id).rank())); }
+  /// The slot that holds its codes.
+  int codes(value_id id, const order& o);
+
+  /// Real numbers of a constant, dequantized if need be, in ONNX order.
+  tensor real_constant(value_id id) const;
+
+  /// A new slot for a result.
+  int create(std::string name, dtype type, shape dims, order memory, std::optional<code> c = {});
+  /// The same bytes under other extents or order.
+  int view(int of, std::string name, shape dims, order memory);
+
+  /// Registers `s` as the first form of `id`, and quantizes it if it holds reals and the value has codes.
+  void produced(value_id id, int s);
+  /// The real result of a node's output: a slot to fill, then pass to produced().
+  int create_real(value_id id, order o) {
+    return create(at(id).name, at(id).type, dims(id), std::move(o));
+  }
+  int create_codes(value_id id, order o) {
+    return create(at(id).name, dtype::u8, dims(id), std::move(o), codes_of(id));
+  }
+
+  step& emit(const node& n, kernels::prepared k, std::vector<int> src, int dst, bool integer = false);
+
+  slot& slot_at(int s) { return out_.slots[static_cast<std::size_t>(s)]; }
+  const slot& slot_at(int s) const { return out_.slots[static_cast<std::size_t>(s)]; }
+  storage& storage_of(int s) { return out_.storages[static_cast<std::size_t>(slot_at(s).storage)]; }
+  operand_view operand(int s) const { return {slot_at(s).dims, slot_at(s).memory}; }
+
+  int add_constant(std::string name, const tensor& t, const order& o, std::optional<code> c = {});
+  int add_input(value_id id, int port);
+
+  bool emitted(value_id id) const {
+    return !forms_[static_cast<std::size_t>(id)].empty() || g_[id].constant.has_value();
+  }
+  const std::vector<int>& forms(value_id id) const { return forms_[static_cast<std::size_t>(id)]; }
+  /// The node whose conversions are being emitted (for names).
+  void begin(const node& n) { current_ = n.name; }
+
+ private:
+  int find(value_id id, bool as_codes, const order& o) const;
+  order any_real_order(value_id id) const;
+  int reordered(int s, const order& o);
+  int remember(value_id id, int s) {
+    forms_[static_cast<std::size_t>(id)].push_back(s);
+    return s;
+  }
+  step& convert(const char* what, kernels::prepared k, int src, int dst);
+
+  graph g_;
+  const kernels::kernel_table& table_;
+  bool integers_;
+  program out_;
+  std::vector<std::vector<int>> forms_;  // slots of every value, the first as produced
+  std::string current_;
+};
+
+// ---------------------------------------------------------------------------------------------------------------------
+
+inline int emitter::create(std::string name, dtype type, shape dims, order memory,
+                           std::optional<code> c) {
+  storage st;
+  st.bytes = static_cast<std::size_t>(dims.size()) * size_of(type);
+  out_.storages.push_back(std::move(st));
+  slot s;
+  s.value = std::move(name);
+  s.type = type;
+  s.dims = std::move(dims);
+  s.memory = std::move(memory);
+  s.codes = c;
+  s.storage = static_cast<int>(out_.storages.size()) - 1;
+  out_.slots.push_back(std::move(s));
+  return static_cast<int>(out_.slots.size()) - 1;
+}
+
+inline int emitter::view(int of, std::string name, shape dims, order memory) {
+  slot s = slot_at(of);
+  s.value = std::move(name);
+  s.dims = std::move(dims);
+  s.memory = std::move(memory);
+  out_.slots.push_back(std::move(s));
+  return static_cast<int>(out_.slots.size()) - 1;
+}
+
+inline int emitter::add_constant(std::string name, const tensor& t, const order& o,
+                                 std::optional<code> c) {
+  tensor laid = t;
+  if (!same_memory(t.dims(), o, plain_order(t.dims().rank()))) {
+    laid = tensor(t.type(), t.dims());
+    const auto args = copy_between(t.dims(), strides_in(t.dims(), plain_order(t.dims().rank())),
+                                   strides_in(t.dims(), o), static_cast<int>(size_of(t.type())));
+    const auto k = kernels::reference_kernels().copy(args);
+    k.run(k.object.get(), {.src = {t.data()}, .dst = laid.mutable_data()}, nullptr, {0, k.units});
+  }
+  const int s = create(std::move(name), t.type(), t.dims(), o, c);
+  storage_of(s).where = storage::place::constant;
+  storage_of(s).constant = std::move(laid);
+  return s;
+}
+
+inline int emitter::add_input(value_id id, int port) {
+  const auto& v = at(id);
+  const int s = create(v.name, v.type, v.dims, plain_order(v.dims.rank()));
+  storage_of(s).where = storage::place::input;
+  storage_of(s).port = port;
+  return s;
+}
+
+inline step& emitter::emit(const node& n, kernels::prepared k, std::vector<int> src, int dst,
+                           bool integer) {
+  step s;
+  s.node = n.name;
+  s.what = op_name(n.what);
+  s.kernel = std::move(k);
+  s.src = std::move(src);
+  s.dst = dst;
+  s.integer = integer;
+  if (integers_ && !integer) s.note = n.note;
+  out_.steps.push_back(std::move(s));
+  return out_.steps.back();
+}
+
+inline step& emitter::convert(const char* what, kernels::prepared k, int src, int dst) {
+  step s;
+  s.node = current_;
+  s.what = what;
+  s.kernel = std::move(k);
+  s.src = {src};
+  s.dst = dst;
+  s.integer = slot_at(src).codes.has_value() && slot_at(dst).codes.has_value();
+  out_.steps.push_back(std::move(s));
+  return out_.steps.back();
+}
+
+inline int emitter::find(value_id id, bool as_codes, const order& o) const {
+  for (int s : forms_[static_cast<std::size_t>(id)])
+    if (slot_at(s).codes.has_value() == as_codes && same_memory(dims(id), slot_at(s).memory, o))
+      return s;
+  return -1;
+}
+
+inline order emitter::any_real_order(value_id id) const {
+  for (int s : forms_[static_cast<std::size_t>(id)])
+    if (!slot_at(s).codes) return slot_at(s).memory;
+  return order_of(id);
+}
+
+inline int emitter::reordered(int s, const order& o) {
+  const slot from = slot_at(s);
+  const int to = create(from.value, from.type, from.dims, o, from.codes);
+  const auto args = copy_between(from.dims, strides_in(from.dims, from.memory),
+                                 strides_in(from.dims, o), static_cast<int>(size_of(from.type)));
+  convert("Transpose", prepare(&kernels::kernel_table::copy, args), s, to);
+  return to;
+}
+
+inline tensor emitter::real_constant(value_id id) const {
+  const auto& v = at(id);
+  if (!v.quant) return *v.constant;
+  const auto& q = *v.quant;
+  const auto& codes = *v.constant;
+  tensor out(dtype::f32, codes.dims());
+  auto y = out.mutable_view<float>();
+  const auto strides = strides_of(codes.dims());
+  const auto n = codes.dims();
+  const auto fill = [&](auto x) {
+    for (std::size_t i = 0; i < y.size(); ++i) {
+      std::size_t c = 0;
+      if (q.per_channel())
+        c = (i / static_cast<std::size_t>(strides[static_cast<std::size_t>(q.axis)])) %
+            static_cast<std::size_t>(n[q.axis]);
+      y[i] = q.scale[c] * (static_cast<float>(x[i]) - static_cast<float>(q.zero_point[c]));
+    }
+  };
+  switch (codes.type()) {
+    case dtype::s8: fill(codes.view<std::int8_t>()); break;
+    case dtype::u8: fill(codes.view<std::uint8_t>()); break;
+    case dtype::s16: fill(codes.view<std::int16_t>()); break;
+    case dtype::u16: fill(codes.view<std::uint16_t>()); break;
+    case dtype::s32: fill(codes.view<std::int32_t>()); break;
+    default:
+      throw shape_error("lower: constant '" + v.name + "': codes of type " + name_of(codes.type()));
+  }
+  return out;
+}
+
+inline int emitter::real(value_id id, const order& o) {
+  if (const int s = find(id, false, o); s >= 0) return s;
+  if (constant(id)) return remember(id, add_constant(at(id).name, real_constant(id), o));
+  for (int s : forms_[static_cast<std::size_t>(id)])
+    if (!slot_at(s).codes) return remember(id, reordered(s, o));
+  assert(has_codes(id) && "a value is read before it is produced");
+  const int from = codes(id, o);
+  const int to = create(at(id).name, dtype::f32, dims(id), slot_at(from).memory);
+  convert("DequantizeLinear",
+          prepare(&kernels::kernel_table::dequantize,
+                  {.size = dims(id).size(),
+                   .scale = codes_of(id).scale,
+                   .zero_point = codes_of(id).zero_point}),
+          from, to);
+  return remember(id, to);
+}
+
+inline int emitter::codes(value_id id, const order& o) {
+  if (const int s = find(id, true, o); s >= 0) return s;
+  if (const auto* t = constant(id)) {
+    tensor u = *t;
+    if (t->type() == dtype::s8) {
+      u = tensor(dtype::u8, t->dims());
+      auto y = u.mutable_view<std::uint8_t>();
+      const auto x = t->view<std::int8_t>();
+      for (std::size_t i = 0; i < y.size(); ++i) y[i] = static_cast<std::uint8_t>(x[i] + 128);
+    }
+    return remember(id, add_constant(at(id).name, u, o, codes_of(id)));
+  }
+  for (int s : forms_[static_cast<std::size_t>(id)])
+    if (slot_at(s).codes) return remember(id, reordered(s, o));
+  assert(false && "codes of a value that has none");
+  return -1;
+}
+
+inline void emitter::produced(value_id id, int s) {
+  auto& v = g_[id];
+  if (!slot_at(s).codes && v.quant && v.type == dtype::f32) {
+    if (!takes_codes(v.quant))
+      throw unsupported("lower: value '" + v.name + "': activations with codes of type " +
+                        name_of(v.quant->type) + (v.quant->per_channel() ? ", per channel" : "") +
+                        " have no kernel");
+    const int q = create(v.name, dtype::u8, v.dims, slot_at(s).memory, codes_of(id));
+    convert("QuantizeLinear",
+            prepare(&kernels::kernel_table::quantize,
+                    {.size = v.dims.size(),
+                     .scale = codes_of(id).scale,
+                     .zero_point = codes_of(id).zero_point}),
+            s, q);
+    s = q;
+  }
+  remember(id, s);
+  out_.taps.push_back({static_cast<int>(out_.steps.size()) - 1, s});
+}
+
+}  // namespace ptq::lowering

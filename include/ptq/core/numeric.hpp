@@ -17,17 +17,22 @@
 
 namespace ptq {
 
-/// Nearest integer, ties to even, independent of the rounding mode.
+/// Nearest integer, ties to even, independent of the rounding mode; ±0.3 → ±0, infinities and NaN stay.
 ///
-/// exact   for |x| < 2^22 by adding and subtracting 1.5 · 2^23; larger values of float are integers or halves and take
-///         std::nearbyint's path
+/// exact   for all floats: integers only, so that no compiler can fuse a product that is passed in with an addition
 inline float round_half_even(float x) {
-  const float t = std::trunc(x);
-  const float diff = x - t;  // exact: t and x share a binade or t is 0
-  if (diff == 0.5f || diff == -0.5f) return t + (std::fmod(t, 2.0f) != 0.0f ? 2.0f * diff : 0.0f);
-  if (diff > 0.5f) return t + 1.0f;
-  if (diff < -0.5f) return t - 1.0f;
-  return t;
+  const auto bits = std::bit_cast<std::uint32_t>(x);
+  const std::uint32_t exponent = (bits >> 23) & 255u;
+  if (exponent >= 127 + 23) return x;  // no fraction bits
+  const std::uint32_t sign = bits & 0x80000000u;
+  if (exponent < 127) {  // |x| < 1
+    const bool up = (bits & 0x7fffffffu) > 0x3f000000u;
+    return std::bit_cast<float>(up ? sign | 0x3f800000u : sign);
+  }
+  const std::uint32_t fraction = 127 + 23 - exponent;  // how many bits lie behind the point, 1 … 23
+  const std::uint32_t odd = (bits >> fraction) & 1u;  // of 1.x: the exponent 127 is odd as well
+  const std::uint32_t rounded = bits + (1u << (fraction - 1)) - 1u + odd;  // may carry on purpose
+  return std::bit_cast<float>(rounded & ~((1u << fraction) - 1u));
 }
 
 /// Real → code: saturate(round_half_even(x / scale) + zero_point), the division a true one (ONNX QuantizeLinear).

@@ -1,0 +1,239 @@
+#pragma once
+// SPDX-License-Identifier: Apache-2.0
+// Depthwise integer convolution: every channel is its own filter, so a lane is a channel. Four taps' bytes of 4 · lanes
+// channels are interleaved into dwords (eight unpacks) and multiplied four at a time like the matrix kernels' K; the
+// unpacks leave channels in the order that packing restores for free when the codes are stored.
+//
+// Taps lie in slots of four. A 3×3 filter without dilation takes one group of slots per column (three rows and one
+// empty slot), so that an interleaved column serves the three output pixels that it touches; other filters fill slots
+// in order. A unit is one output row times some blocks of channels.
+
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+
+#include <ptq/kernels/args.hpp>
+#include <ptq/kernels/table.hpp>
+#include <ptq/native/dot.hpp>
+#include <ptq/native/epilogue.hpp>
+#include <ptq/native/object.hpp>
+
+namespace ptq::native {
+
+struct depthwise_block {
+  std::int64_t channel = 0, columns = 0;
+  std::int64_t weights = 0, padded = 0;  // offsets: bytes of weights, elements of bias and multiplier
+  int width = 16;                        // channels of the registers used
+};
+
+struct depthwise_object {
+  kernels::conv_geometry g;
+  epilogue_rule rule;
+  bool columns3 = false;                 // the 3×3 form
+  std::int64_t groups = 1;               // groups of four slots
+  std::int64_t repeat = 1;               // output channels per input channel
+  std::int64_t blocks = 1, blocks_per_unit = 1, parts = 1;
+  const depthwise_block* block = nullptr;
+  const std::int8_t* weights = nullptr;
+  const std::int32_t* bias = nullptr;    // in interleaved order, like the multipliers
+  const float* multiplier = nullptr;
+  const std::uint8_t* padding = nullptr;  // 64 zero points
+};
+
+/// One block's run along an output row.
+struct depthwise_run {
+  const std::uint8_t* const* tap = nullptr;  // [slots] at the run's first pixel (3×3: [rows], at column 0)
+  const std::int64_t* pitch = nullptr;       // [slots] bytes from output pixel to output pixel (3×3: column to column)
+  std::int64_t groups = 1, first = 0, count = 0;
+  std::int64_t in_w = 0, left = 0, stride = 1;  // 3×3 only: image width, column of the first tap of pixel `first`
+  const std::uint8_t* padding = nullptr;
+  const std::int8_t* weights = nullptr;
+  const std::int32_t* bias = nullptr;
+  const float* multiplier = nullptr;
+  const epilogue_rule* rule = nullptr;
+  tile_target to;                            // first pixel; columns of the block
+};
+
+/// Bytes of a block's weights per group of slots.
+template <class S>
+inline constexpr int depthwise_group_bytes = S::steps * 16 * S::lanes;
+
+/// Where slot `t` of the group of `channel` (within the block) is packed; widened to 16 bits where steps are 2.
+template <class S>
+PTQ_ALWAYS_INLINE void put_depthwise_weight(std::int8_t* group, int channel, int t, std::int8_t w) {
+  const int j = channel % 16 / 4, lane = channel / 16 * 4 + channel % 4;
+  if constexpr (S::steps == 1) {
+    group[(j * S::lanes + lane) * 4 + t] = w;
+  } else {
+    const std::int16_t wide = w;
+    std::memcpy(group + ((j * 2 + t % 2) * S::lanes + lane) * 4 + t / 2 * 2, &wide, 2);
+  }
+}
+
+template <class S>
+struct depthwise_kernel {
+  using ints = typename S::ints;
+  static constexpr int width = 4 * S::lanes;
+
+  template <bool Whole>
+  static PTQ_ALWAYS_INLINE ints load(const std::uint8_t* p, std::int64_t columns) {
+    if constexpr (Whole) return S::load(p);
+    std::uint8_t few[width] = {};
+    copy_few<S, largest_part(width)>(few, p, columns);
+    return S::load(few);
+  }
+
+  /// acc += one group of slots; x: interleaved activations.
+  static PTQ_ALWAYS_INLINE void multiply(ints* acc, const ints* x, const std::int8_t* w) {
+    unrolled<S::steps>([&](auto s) PTQ_INLINE_LAMBDA {
+      constexpr int step = decltype(s)::value;
+      unrolled<4>([&](auto v) PTQ_INLINE_LAMBDA {
+        constexpr int j = decltype(v)::value;
+        acc[j] = S::dot(acc[j], S::template activations<step>(x[j]),
+                        S::load(w + (j * S::steps + step) * width));
+      });
+    });
+  }
+
+  static PTQ_ALWAYS_INLINE void start(ints* acc, const depthwise_run& r) {
+    unrolled<4>([&](auto v) PTQ_INLINE_LAMBDA {
+      constexpr int j = decltype(v)::value;
+      acc[j] = S::load(r.bias + j * S::lanes);
+    });
+  }
+
+  template <bool Whole>
+  static PTQ_ALWAYS_INLINE void store(const ints* acc, const depthwise_run& r, std::int64_t pixel) {
+    const epilogue<S> e(*r.rule);
+    if (r.rule->what == epilogue_rule::kind::reals) return store_reals(acc, r, pixel);
+    std::uint8_t* y = static_cast<std::uint8_t*>(r.to.dst) + pixel * r.to.stride;
+    ints code[4];
+    if (r.rule->what == epilogue_rule::kind::codes_added) {
+      const ints x[4] = {load<Whole>(r.to.residual + pixel * r.to.stride, r.to.columns), S::zero(),
+                         S::zero(), S::zero()};
+      ints residual[4];
+      S::interleave(x, residual);
+      unrolled<4>([&](auto v) PTQ_INLINE_LAMBDA {
+        constexpr int j = decltype(v)::value;
+        code[j] = e.code_added(acc[j], S::load(r.multiplier + j * S::lanes), residual[j]);
+      });
+    } else {
+      unrolled<4>([&](auto v) PTQ_INLINE_LAMBDA {
+        constexpr int j = decltype(v)::value;
+        code[j] = e.code(acc[j], S::load(r.multiplier + j * S::lanes));
+      });
+    }
+    if constexpr (Whole) {
+      S::store_interleaved(y, code);
+    } else {
+      std::uint8_t few[width];
+      S::store_interleaved(few, code);
+      copy_few<S, largest_part(width)>(y, few, r.to.columns);
+    }
+  }
+
+  static void store_reals(const ints* acc, const depthwise_run& r, std::int64_t pixel) {
+    const epilogue<S> e(*r.rule);
+    float* y = static_cast<float*>(r.to.dst) + pixel * r.to.stride;
+    float lane[width];
+    for (int j = 0; j < 4; ++j)
+      S::store(lane + j * S::lanes, e.real(acc[j], S::load(r.multiplier + j * S::lanes)));
+    for (int c = 0; c < r.to.columns; ++c)
+      y[c] = lane[c % 16 / 4 * S::lanes + c / 16 * 4 + c % 4];
+  }
+
+  /// Any filter: slots in order, taps of the run all inside the image or all in the padding.
+  template <bool Whole>
+  static void run_slots(const depthwise_run& r) {
+    for (std::int64_t i = 0; i < r.count; ++i) {
+      ints acc[4];
+      start(acc, r);
+      for (std::int64_t g = 0; g < r.groups; ++g) {
+        ints t[4], x[4];
+        unrolled<4>([&](auto v) PTQ_INLINE_LAMBDA {
+          constexpr int j = decltype(v)::value;
+          t[j] = load<Whole>(r.tap[4 * g + j] + i * r.pitch[4 * g + j], r.to.columns);
+        });
+        S::interleave(t, x);
+        multiply(acc, x, r.weights + g * depthwise_group_bytes<S>);
+      }
+      store<Whole>(acc, r, i);
+    }
+  }
+
+  /// Column `x` of the image, three rows interleaved; padding outside.
+  template <bool Whole>
+  static PTQ_ALWAYS_INLINE void column(const depthwise_run& r, std::int64_t x, ints* out) {
+    const bool inside = x >= 0 && x < r.in_w;
+    ints t[4];
+    unrolled<3>([&](auto v) PTQ_INLINE_LAMBDA {
+      constexpr int j = decltype(v)::value;
+      t[j] = load<Whole>(inside ? r.tap[j] + x * r.pitch[j] : r.padding, r.to.columns);
+    });
+    t[3] = S::zero();
+    S::interleave(t, out);
+  }
+
+  template <bool Whole>
+  static PTQ_ALWAYS_INLINE void pixel3(const depthwise_run& r, std::int64_t i, const ints* a,
+                                       const ints* b, const ints* c) {
+    ints acc[4];
+    start(acc, r);
+    multiply(acc, a, r.weights);
+    multiply(acc, b, r.weights + depthwise_group_bytes<S>);
+    multiply(acc, c, r.weights + 2 * depthwise_group_bytes<S>);
+    store<Whole>(acc, r, i);
+  }
+
+  /// 3×3: neighbours share interleaved columns, two of three at stride 1, one of three at stride 2.
+  template <bool Whole>
+  static void run_columns(const depthwise_run& r) {
+    ints a[4], b[4], c[4];
+    std::int64_t x = r.left;
+    if (r.stride == 1) {
+      column<Whole>(r, x, a);
+      column<Whole>(r, x + 1, b);
+      for (std::int64_t i = 0; i < r.count; i += 3, x += 3) {
+        column<Whole>(r, x + 2, c);
+        pixel3<Whole>(r, i, a, b, c);
+        if (i + 1 == r.count) break;
+        column<Whole>(r, x + 3, a);
+        pixel3<Whole>(r, i + 1, b, c, a);
+        if (i + 2 == r.count) break;
+        column<Whole>(r, x + 4, b);
+        pixel3<Whole>(r, i + 2, c, a, b);
+      }
+      return;
+    }
+    for (std::int64_t i = 0; i < r.count; ++i, x += r.stride) {
+      if (i > 0 && r.stride == 2)
+        for (int j = 0; j < 4; ++j) a[j] = c[j];
+      else
+        column<Whole>(r, x, a);
+      column<Whole>(r, x + 1, b);
+      column<Whole>(r, x + 2, c);
+      pixel3<Whole>(r, i, a, b, c);
+    }
+  }
+
+  static void run(const depthwise_run& r, bool columns3) {
+    if constexpr (S::lanes == 4) {
+      if (r.to.columns < width) return columns3 ? run_columns<false>(r) : run_slots<false>(r);
+    }
+    columns3 ? run_columns<true>(r) : run_slots<true>(r);
+  }
+};
+
+/// The widths of blocks of channels that an ISA has; 16 is the least.
+template <class Isa>
+PTQ_ALWAYS_INLINE void run_depthwise_block(const depthwise_run& r, int width, bool columns3) {
+  if constexpr (register_bytes<Isa> >= 64)
+    if (width == 64) return depthwise_kernel<simd<Isa, 64>>::run(r, columns3);
+  if constexpr (register_bytes<Isa> >= 32)
+    if (width == 32) return depthwise_kernel<simd<Isa, 32>>::run(r, columns3);
+  depthwise_kernel<simd<Isa, register_bytes<Isa> == 0 ? 0 : 16>>::run(r, columns3);
+}
+
+}  // namespace ptq::native
+
+#include <ptq/native/depthwise_conv.hpp>

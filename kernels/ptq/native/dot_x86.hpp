@@ -1,0 +1,260 @@
+#pragma once
+// SPDX-License-Identifier: Apache-2.0
+// `simd` (dot.hpp, which includes this) on x86: 128, 256 and 512 bits. Members with the same name do the same on every
+// width; a narrower width on a wider ISA (blocks of 16 channels under AVX-512) takes that ISA's instructions.
+//
+// `clamp` keeps the specification's std::max, then std::min also for -0: maxps and minps return their second operand
+// when both compare equal.
+
+#include <cstdint>
+#include <cstring>
+
+#include <ptq/native/dot.hpp>
+
+namespace ptq::native {
+
+template <class Isa>
+struct simd<Isa, 16> : simd_layout<Isa, 4> {
+  using ints = __m128i;
+  using floats = __m128;
+
+  static PTQ_ALWAYS_INLINE ints load(const void* p) {
+    return _mm_loadu_si128(static_cast<const __m128i*>(p));
+  }
+  static PTQ_ALWAYS_INLINE floats load(const float* p) { return _mm_loadu_ps(p); }
+  static PTQ_ALWAYS_INLINE void store(void* p, ints x) {
+    _mm_storeu_si128(static_cast<__m128i*>(p), x);
+  }
+  static PTQ_ALWAYS_INLINE void store(float* p, floats x) { _mm_storeu_ps(p, x); }
+  static PTQ_ALWAYS_INLINE ints zero() { return _mm_setzero_si128(); }
+  static PTQ_ALWAYS_INLINE ints set(std::int32_t x) { return _mm_set1_epi32(x); }
+  static PTQ_ALWAYS_INLINE floats set(float x) { return _mm_set1_ps(x); }
+  static PTQ_ALWAYS_INLINE ints add(ints a, ints b) { return _mm_add_epi32(a, b); }
+  static PTQ_ALWAYS_INLINE ints subtract(ints a, ints b) { return _mm_sub_epi32(a, b); }
+  static PTQ_ALWAYS_INLINE floats add(floats a, floats b) { return _mm_add_ps(a, b); }
+  static PTQ_ALWAYS_INLINE floats multiply(floats a, floats b) { return _mm_mul_ps(a, b); }
+  static PTQ_ALWAYS_INLINE floats clamp(floats x, floats low, floats high) {
+    return _mm_min_ps(high, _mm_max_ps(low, x));
+  }
+  static PTQ_ALWAYS_INLINE floats to_float(ints x) { return _mm_cvtepi32_ps(x); }
+  static PTQ_ALWAYS_INLINE ints round(floats x) { return _mm_cvtps_epi32(x); }
+
+  static PTQ_ALWAYS_INLINE ints broadcast4(const std::uint8_t* p) {
+    std::int32_t x;
+    std::memcpy(&x, p, 4);
+    return _mm_set1_epi32(x);
+  }
+  template <int Step>
+  static PTQ_ALWAYS_INLINE ints activations(ints x) {
+    if constexpr (has_dpbusd<Isa>) return x;
+    if constexpr (Step == 0) return _mm_and_si128(x, _mm_set1_epi32(0x00ff00ff));
+    return _mm_srli_epi16(x, 8);
+  }
+  template <int Step>
+  static PTQ_ALWAYS_INLINE ints weights(const std::int8_t* p) {
+    if constexpr (has_dpbusd<Isa>) return load(p);
+    const ints x = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p + 8 * Step));
+#if XSIMD_WITH_SSE4_1
+    return _mm_cvtepi8_epi16(x);
+#else
+    return _mm_srai_epi16(_mm_unpacklo_epi8(x, x), 8);
+#endif
+  }
+  static PTQ_ALWAYS_INLINE ints dot(ints acc, ints a, ints w) {
+#if defined(__AVX512VNNI__)
+    if constexpr (has_dpbusd<Isa>) return _mm_dpbusd_epi32(acc, a, w);
+#endif
+    return _mm_add_epi32(acc, _mm_madd_epi16(a, w));
+  }
+
+  static PTQ_ALWAYS_INLINE ints load_codes(const std::uint8_t* p) {
+    std::int32_t x;
+    std::memcpy(&x, p, 4);
+    const ints bytes = _mm_unpacklo_epi8(_mm_cvtsi32_si128(x), zero());
+    return _mm_unpacklo_epi16(bytes, zero());
+  }
+  template <int Count>
+  static PTQ_ALWAYS_INLINE void store_codes(std::uint8_t* p, const ints* x) {
+    static_assert(Count == 1 || Count == 2);
+    const ints words = _mm_packs_epi32(x[0], x[Count - 1]);
+    const ints bytes = _mm_packus_epi16(words, words);
+    if constexpr (Count == 2) {
+      _mm_storel_epi64(reinterpret_cast<__m128i*>(p), bytes);
+    } else {
+      const std::int32_t four = _mm_cvtsi128_si32(bytes);
+      std::memcpy(p, &four, 4);
+    }
+  }
+  static PTQ_ALWAYS_INLINE void store_interleaved(std::uint8_t* p, const ints* x) {
+    store(p, _mm_packus_epi16(_mm_packs_epi32(x[0], x[1]), _mm_packs_epi32(x[2], x[3])));
+  }
+  /// Four registers of bytes → four registers whose lanes hold the four bytes of one channel.
+  static PTQ_ALWAYS_INLINE void interleave(const ints* t, ints* out) {
+    const ints low01 = _mm_unpacklo_epi8(t[0], t[1]), high01 = _mm_unpackhi_epi8(t[0], t[1]);
+    const ints low23 = _mm_unpacklo_epi8(t[2], t[3]), high23 = _mm_unpackhi_epi8(t[2], t[3]);
+    out[0] = _mm_unpacklo_epi16(low01, low23);
+    out[1] = _mm_unpackhi_epi16(low01, low23);
+    out[2] = _mm_unpacklo_epi16(high01, high23);
+    out[3] = _mm_unpackhi_epi16(high01, high23);
+  }
+};
+
+#if XSIMD_WITH_AVX2
+template <class Isa>
+struct simd<Isa, 32> : simd_layout<Isa, 8> {
+  using ints = __m256i;
+  using floats = __m256;
+
+  static PTQ_ALWAYS_INLINE ints load(const void* p) {
+    return _mm256_loadu_si256(static_cast<const __m256i*>(p));
+  }
+  static PTQ_ALWAYS_INLINE floats load(const float* p) { return _mm256_loadu_ps(p); }
+  static PTQ_ALWAYS_INLINE void store(void* p, ints x) {
+    _mm256_storeu_si256(static_cast<__m256i*>(p), x);
+  }
+  static PTQ_ALWAYS_INLINE void store(float* p, floats x) { _mm256_storeu_ps(p, x); }
+  static PTQ_ALWAYS_INLINE ints zero() { return _mm256_setzero_si256(); }
+  static PTQ_ALWAYS_INLINE ints set(std::int32_t x) { return _mm256_set1_epi32(x); }
+  static PTQ_ALWAYS_INLINE floats set(float x) { return _mm256_set1_ps(x); }
+  static PTQ_ALWAYS_INLINE ints add(ints a, ints b) { return _mm256_add_epi32(a, b); }
+  static PTQ_ALWAYS_INLINE ints subtract(ints a, ints b) { return _mm256_sub_epi32(a, b); }
+  static PTQ_ALWAYS_INLINE floats add(floats a, floats b) { return _mm256_add_ps(a, b); }
+  static PTQ_ALWAYS_INLINE floats multiply(floats a, floats b) { return _mm256_mul_ps(a, b); }
+  static PTQ_ALWAYS_INLINE floats clamp(floats x, floats low, floats high) {
+    return _mm256_min_ps(high, _mm256_max_ps(low, x));
+  }
+  static PTQ_ALWAYS_INLINE floats to_float(ints x) { return _mm256_cvtepi32_ps(x); }
+  static PTQ_ALWAYS_INLINE ints round(floats x) { return _mm256_cvtps_epi32(x); }
+
+  static PTQ_ALWAYS_INLINE ints broadcast4(const std::uint8_t* p) {
+    std::int32_t x;
+    std::memcpy(&x, p, 4);
+    return _mm256_set1_epi32(x);
+  }
+  template <int Step>
+  static PTQ_ALWAYS_INLINE ints activations(ints x) {
+    if constexpr (has_dpbusd<Isa>) return x;
+    if constexpr (Step == 0) return _mm256_and_si256(x, _mm256_set1_epi32(0x00ff00ff));
+    return _mm256_srli_epi16(x, 8);
+  }
+  template <int Step>
+  static PTQ_ALWAYS_INLINE ints weights(const std::int8_t* p) {
+    if constexpr (has_dpbusd<Isa>) return load(p);
+    return _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p + 16 * Step)));
+  }
+  static PTQ_ALWAYS_INLINE ints dot(ints acc, ints a, ints w) {
+#if defined(__AVX512VNNI__)
+    if constexpr (has_dpbusd<Isa>) return _mm256_dpbusd_epi32(acc, a, w);
+#endif
+    return _mm256_add_epi32(acc, _mm256_madd_epi16(a, w));
+  }
+
+  static PTQ_ALWAYS_INLINE ints load_codes(const std::uint8_t* p) {
+    return _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
+  }
+  template <int Count>
+  static PTQ_ALWAYS_INLINE void store_codes(std::uint8_t* p, const ints* x) {
+    static_assert(Count == 1 || Count == 2);
+    // packs works within 128-bit halves: dwords 0, 1 of the halves hold registers 0 and 1
+    const ints words = _mm256_packs_epi32(x[0], x[Count - 1]);
+    const ints bytes = _mm256_packus_epi16(words, words);
+    const ints order = _mm256_permutevar8x32_epi32(bytes, _mm256_setr_epi32(0, 4, 1, 5, 0, 0, 0, 0));
+    const __m128i low = _mm256_castsi256_si128(order);
+    if constexpr (Count == 2)
+      _mm_storeu_si128(reinterpret_cast<__m128i*>(p), low);
+    else
+      _mm_storel_epi64(reinterpret_cast<__m128i*>(p), low);
+  }
+  static PTQ_ALWAYS_INLINE void store_interleaved(std::uint8_t* p, const ints* x) {
+    store(p, _mm256_packus_epi16(_mm256_packs_epi32(x[0], x[1]), _mm256_packs_epi32(x[2], x[3])));
+  }
+  static PTQ_ALWAYS_INLINE void interleave(const ints* t, ints* out) {
+    const ints low01 = _mm256_unpacklo_epi8(t[0], t[1]), high01 = _mm256_unpackhi_epi8(t[0], t[1]);
+    const ints low23 = _mm256_unpacklo_epi8(t[2], t[3]), high23 = _mm256_unpackhi_epi8(t[2], t[3]);
+    out[0] = _mm256_unpacklo_epi16(low01, low23);
+    out[1] = _mm256_unpackhi_epi16(low01, low23);
+    out[2] = _mm256_unpacklo_epi16(high01, high23);
+    out[3] = _mm256_unpackhi_epi16(high01, high23);
+  }
+};
+#endif
+
+#if XSIMD_WITH_AVX512BW
+template <class Isa>
+struct simd<Isa, 64> : simd_layout<Isa, 16> {
+  using ints = __m512i;
+  using floats = __m512;
+
+  static PTQ_ALWAYS_INLINE ints load(const void* p) { return _mm512_loadu_si512(p); }
+  static PTQ_ALWAYS_INLINE floats load(const float* p) { return _mm512_loadu_ps(p); }
+  static PTQ_ALWAYS_INLINE void store(void* p, ints x) { _mm512_storeu_si512(p, x); }
+  static PTQ_ALWAYS_INLINE void store(float* p, floats x) { _mm512_storeu_ps(p, x); }
+  static PTQ_ALWAYS_INLINE ints zero() { return _mm512_setzero_si512(); }
+  static PTQ_ALWAYS_INLINE ints set(std::int32_t x) { return _mm512_set1_epi32(x); }
+  static PTQ_ALWAYS_INLINE floats set(float x) { return _mm512_set1_ps(x); }
+  static PTQ_ALWAYS_INLINE ints add(ints a, ints b) { return _mm512_add_epi32(a, b); }
+  static PTQ_ALWAYS_INLINE ints subtract(ints a, ints b) { return _mm512_sub_epi32(a, b); }
+  static PTQ_ALWAYS_INLINE floats add(floats a, floats b) { return _mm512_add_ps(a, b); }
+  static PTQ_ALWAYS_INLINE floats multiply(floats a, floats b) { return _mm512_mul_ps(a, b); }
+  static PTQ_ALWAYS_INLINE floats clamp(floats x, floats low, floats high) {
+    return _mm512_min_ps(high, _mm512_max_ps(low, x));
+  }
+  static PTQ_ALWAYS_INLINE floats to_float(ints x) { return _mm512_cvtepi32_ps(x); }
+  static PTQ_ALWAYS_INLINE ints round(floats x) { return _mm512_cvtps_epi32(x); }
+
+  static PTQ_ALWAYS_INLINE ints broadcast4(const std::uint8_t* p) {
+    std::int32_t x;
+    std::memcpy(&x, p, 4);
+    return _mm512_set1_epi32(x);
+  }
+  template <int Step>
+  static PTQ_ALWAYS_INLINE ints activations(ints x) {
+    if constexpr (has_dpbusd<Isa>) return x;
+    if constexpr (Step == 0) return _mm512_and_si512(x, _mm512_set1_epi32(0x00ff00ff));
+    return _mm512_srli_epi16(x, 8);
+  }
+  template <int Step>
+  static PTQ_ALWAYS_INLINE ints weights(const std::int8_t* p) {
+    if constexpr (has_dpbusd<Isa>) return load(p);
+    return _mm512_cvtepi8_epi16(
+        _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p + 32 * Step)));
+  }
+  static PTQ_ALWAYS_INLINE ints dot(ints acc, ints a, ints w) {
+#if defined(__AVX512VNNI__)
+    if constexpr (has_dpbusd<Isa>) return _mm512_dpbusd_epi32(acc, a, w);
+#endif
+    return _mm512_add_epi32(acc, _mm512_madd_epi16(a, w));
+  }
+
+  static PTQ_ALWAYS_INLINE ints load_codes(const std::uint8_t* p) {
+    return _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+  }
+  template <int Count>
+  static PTQ_ALWAYS_INLINE void store_codes(std::uint8_t* p, const ints* x) {
+    if constexpr (Count == 4) {
+      const ints words01 = _mm512_packs_epi32(x[0], x[1]), words23 = _mm512_packs_epi32(x[2], x[3]);
+      const ints order =
+          _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+      store(p, _mm512_permutexvar_epi32(order, _mm512_packus_epi16(words01, words23)));
+    } else {
+      unrolled<Count>([&](auto j) PTQ_INLINE_LAMBDA {
+        _mm_storeu_si128(reinterpret_cast<__m128i*>(p + 16 * decltype(j)::value),
+                         _mm512_cvtusepi32_epi8(x[decltype(j)::value]));
+      });
+    }
+  }
+  static PTQ_ALWAYS_INLINE void store_interleaved(std::uint8_t* p, const ints* x) {
+    store(p, _mm512_packus_epi16(_mm512_packs_epi32(x[0], x[1]), _mm512_packs_epi32(x[2], x[3])));
+  }
+  static PTQ_ALWAYS_INLINE void interleave(const ints* t, ints* out) {
+    const ints low01 = _mm512_unpacklo_epi8(t[0], t[1]), high01 = _mm512_unpackhi_epi8(t[0], t[1]);
+    const ints low23 = _mm512_unpacklo_epi8(t[2], t[3]), high23 = _mm512_unpackhi_epi8(t[2], t[3]);
+    out[0] = _mm512_unpacklo_epi16(low01, low23);
+    out[1] = _mm512_unpackhi_epi16(low01, low23);
+    out[2] = _mm512_unpacklo_epi16(high01, high23);
+    out[3] = _mm512_unpackhi_epi16(high01, high23);
+  }
+};
+#endif
+
+}  // namespace ptq::native

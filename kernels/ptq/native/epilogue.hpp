@@ -1,0 +1,161 @@
+#pragma once
+// SPDX-License-Identifier: Apache-2.0
+// From accumulators in registers to the destination: requantize_value, add_value and the float store of
+// core/numeric.hpp and kernels/args.hpp, lane by lane and bit for bit. Three facts make that possible without care for
+// contraction: the requantizing product is followed by a clamp, not by an addition; both products of the add stage are
+// exact (short multipliers), so that a fused multiply-add rounds as two instructions do; the conversion rounds half to
+// even.
+
+#include <cstdint>
+
+#include <ptq/kernels/args.hpp>
+#include <ptq/native/dot.hpp>
+
+namespace ptq::native {
+
+/// An int_epilogue with its bounds as the arithmetic wants them; multipliers lie elsewhere, per channel.
+struct epilogue_rule {
+  enum class kind : std::int32_t { codes, codes_added, reals } what = kind::codes;
+  float low = 0, high = 255;  // codes: lo − z, hi − z; reals: the clamp
+  std::int32_t zero_point = 0;
+  float add_multiplier = 1, r_multiplier = 1, y_low = 0, y_high = 255;  // y: less the zero point
+  std::int32_t r_zero_point = 0, y_zero_point = 0;
+};
+
+/// Where the results of a tile go. `columns` ≤ the tile's width, the rest is padding.
+struct tile_target {
+  void* dst = nullptr;                     // u8 or f32, first element of the tile
+  const std::uint8_t* residual = nullptr;  // same position in the second source
+  std::int64_t stride = 0;                 // elements from row to row, of both
+  std::int64_t rows = 0, columns = 0;
+};
+
+template <class Isa>
+PTQ_ALWAYS_INLINE epilogue_rule make_rule(const kernels::int_epilogue& e) {
+  epilogue_rule r;
+  if (e.to_float) {
+    r.what = epilogue_rule::kind::reals;
+    r.low = e.float_low;
+    r.high = e.float_high;
+    return r;
+  }
+  r.what = e.add ? epilogue_rule::kind::codes_added : epilogue_rule::kind::codes;
+  r.low = static_cast<float>(e.low - e.zero_point);
+  r.high = static_cast<float>(e.high - e.zero_point);
+  r.zero_point = e.zero_point;
+  r.add_multiplier = e.add_multiplier;
+  r.r_multiplier = e.r_multiplier;
+  r.r_zero_point = e.r_zero_point;
+  r.y_zero_point = e.y_zero_point;
+  r.y_low = static_cast<float>(e.y_low - e.y_zero_point);
+  r.y_high = static_cast<float>(e.y_high - e.y_zero_point);
+  return r;
+}
+
+/// A rule in registers of S.
+template <class S>
+struct epilogue {
+  using ints = typename S::ints;
+  using floats = typename S::floats;
+  const epilogue_rule& rule;
+  floats low, high;
+
+  PTQ_ALWAYS_INLINE explicit epilogue(const epilogue_rule& r)
+      : rule(r), low(S::set(r.low)), high(S::set(r.high)) {}
+
+  /// Clamped products, not yet rounded.
+  PTQ_ALWAYS_INLINE floats real(ints acc, floats multiplier) const {
+    return S::clamp(S::multiply(S::to_float(acc), multiplier), low, high);
+  }
+  PTQ_ALWAYS_INLINE ints code(ints acc, floats multiplier) const {
+    return S::add(S::round(real(acc, multiplier)), S::set(rule.zero_point));
+  }
+  /// The code of the sum with the residual's code r.
+  PTQ_ALWAYS_INLINE ints code_added(ints acc, floats multiplier, ints r) const {
+    const floats own = S::multiply(S::to_float(S::round(real(acc, multiplier))),
+                                   S::set(rule.add_multiplier));
+    const floats other = S::multiply(S::to_float(S::subtract(r, S::set(rule.r_zero_point))),
+                                     S::set(rule.r_multiplier));
+    const floats sum = S::clamp(S::add(own, other), S::set(rule.y_low), S::set(rule.y_high));
+    return S::add(S::round(sum), S::set(rule.y_zero_point));
+  }
+};
+
+/// The largest power of two below `width`.
+constexpr int largest_part(int width) {
+  int p = 1;
+  while (2 * p < width) p *= 2;
+  return p;
+}
+
+/// Copies n < 2 · Largest bytes (Largest a power of two) without a call.
+template <class S, int Largest>
+PTQ_ALWAYS_INLINE void copy_few(void* to, const void* from, std::int64_t n) {
+  auto* t = static_cast<std::uint8_t*>(to);
+  const auto* f = static_cast<const std::uint8_t*>(from);
+  if constexpr (Largest > 1) {
+    if (n & Largest) {
+      std::memcpy(t, f, Largest);
+      t += Largest;
+      f += Largest;
+    }
+    copy_few<S, Largest / 2>(t, f, n);
+  } else if (n & 1) {
+    *t = *f;
+  }
+}
+
+/// Stores a tile of Rows × (Vectors · lanes) accumulators; `multiplier` has the tile's columns, padding included.
+template <class S, int Rows, int Vectors, class Accumulators>
+PTQ_ALWAYS_INLINE void store_tile(const Accumulators& acc, const epilogue_rule& rule,
+                                  const float* multiplier, const tile_target& to) {
+  using ints = typename S::ints;
+  constexpr int width = Vectors * S::lanes;
+  const epilogue<S> e(rule);
+  const bool whole = to.columns == width;
+  if (rule.what == epilogue_rule::kind::reals) {
+    unrolled<Rows>([&](auto r) PTQ_INLINE_LAMBDA {
+      constexpr int row = decltype(r)::value;
+      if (row >= to.rows) return;
+      float* y = static_cast<float*>(to.dst) + row * to.stride;
+      float few[width];
+      float* out = whole ? y : few;
+      unrolled<Vectors>([&](auto v) PTQ_INLINE_LAMBDA {
+        constexpr int i = decltype(v)::value;
+        S::store(out + i * S::lanes, e.real(acc[row][i], S::load(multiplier + i * S::lanes)));
+      });
+      if (!whole) copy_few<S, largest_part(4 * width)>(y, few, 4 * to.columns);
+    });
+    return;
+  }
+  const bool added = rule.what == epilogue_rule::kind::codes_added;
+  unrolled<Rows>([&](auto r) PTQ_INLINE_LAMBDA {
+    constexpr int row = decltype(r)::value;
+    if (row >= to.rows) return;
+    std::uint8_t* y = static_cast<std::uint8_t*>(to.dst) + row * to.stride;
+    std::uint8_t few[width];
+    ints code[Vectors];
+    if (added) {
+      const std::uint8_t* x = to.residual + row * to.stride;
+      if (!whole) {
+        std::memset(few, 0, sizeof few);
+        copy_few<S, largest_part(width)>(few, x, to.columns);
+        x = few;
+      }
+      unrolled<Vectors>([&](auto v) PTQ_INLINE_LAMBDA {
+        constexpr int i = decltype(v)::value;
+        code[i] = e.code_added(acc[row][i], S::load(multiplier + i * S::lanes),
+                               S::load_codes(x + i * S::lanes));
+      });
+    } else {
+      unrolled<Vectors>([&](auto v) PTQ_INLINE_LAMBDA {
+        constexpr int i = decltype(v)::value;
+        code[i] = e.code(acc[row][i], S::load(multiplier + i * S::lanes));
+      });
+    }
+    S::template store_codes<Vectors>(whole ? y : few, code);
+    if (!whole) copy_few<S, largest_part(width)>(y, few, to.columns);
+  });
+}
+
+}  // namespace ptq::native

@@ -1,0 +1,80 @@
+#pragma once
+// SPDX-License-Identifier: Apache-2.0
+// Memory of prepared objects. A fast kernel keeps everything it packs in one aligned block: a plain struct first, its
+// arrays behind it. Kernel code that is compiled for one ISA must not emit code that others may link to, and creating
+// or releasing a std::shared_ptr emits such code; so the library's ISA files give their tag a `blank` that lives in a
+// baseline file, and headers-only builds use the one below.
+
+#include <cstddef>
+
+#include <ptq/core/tensor.hpp>
+#include <ptq/kernels/table.hpp>
+
+#if defined(__GNUC__)
+#define PTQ_ALWAYS_INLINE inline __attribute__((always_inline))
+#define PTQ_INLINE_LAMBDA __attribute__((always_inline))
+#else
+#define PTQ_ALWAYS_INLINE inline
+#define PTQ_INLINE_LAMBDA
+#endif
+
+namespace ptq::native {
+
+/// A prepared kernel whose object is `bytes` zeroed bytes, aligned to 64, still without a function.
+/// Return it from the entry by name, and let nothing that may throw run while it is held.
+template <class Isa>
+PTQ_ALWAYS_INLINE kernels::prepared blank(std::size_t bytes) {
+  if constexpr (requires { Isa::blank(bytes); })
+    return Isa::blank(bytes);
+  else
+    return {.object = allocate_aligned(bytes)};
+}
+
+/// The block of a prepared object, for filling it.
+template <class Object>
+PTQ_ALWAYS_INLINE Object* object_of(const kernels::prepared& p) {
+  return static_cast<Object*>(const_cast<void*>(p.object.get()));
+}
+
+/// Offsets of arrays laid one behind the other, each aligned to a cache line.
+template <class Isa>
+struct block_layout {
+  std::size_t bytes = 0;
+
+  /// Room for `count` elements of T; returns where they start.
+  template <class T>
+  PTQ_ALWAYS_INLINE std::size_t add(std::int64_t count) {
+    const std::size_t at = bytes;
+    bytes += (static_cast<std::size_t>(count) * sizeof(T) + 63) / 64 * 64;
+    return at;
+  }
+};
+
+template <class T, class Byte>
+PTQ_ALWAYS_INLINE T* at_offset(Byte* block, std::size_t offset) {
+  return reinterpret_cast<T*>(reinterpret_cast<std::byte*>(block) + offset);
+}
+
+/// A number as a type, so that loops over registers unroll in the front end.
+template <int I>
+struct constant {
+  static constexpr int value = I;
+};
+
+template <int First, int Count, class F>
+PTQ_ALWAYS_INLINE void unrolled_from(F&& f) {
+  if constexpr (Count == 1) {
+    f(constant<First>{});
+  } else if constexpr (Count > 1) {
+    unrolled_from<First, Count / 2>(f);
+    unrolled_from<First + Count / 2, Count - Count / 2>(f);
+  }
+}
+
+/// f(constant<0>{}), …, f(constant<Count - 1>{}): `decltype(i)::value` is the index.
+template <int Count, class F>
+PTQ_ALWAYS_INLINE void unrolled(F&& f) {
+  unrolled_from<0, Count>(f);
+}
+
+}  // namespace ptq::native

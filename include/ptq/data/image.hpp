@@ -10,6 +10,7 @@
 #include <cctype>
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <optional>
 #include <set>
 #include <string>
@@ -42,7 +43,7 @@ inline bool is_number(const std::string& s) {
 
 }  // namespace detail_image
 
-/// A JPEG or PNG in memory → [h,w,3] u8 RGB; alpha is dropped, gray is repeated.
+/// A JPEG or PNG in memory → [3,h,w] u8 RGB; alpha is dropped, gray is repeated.
 ///
 /// file    its name, for error texts
 /// throws  data_error naming the file if it is damaged, of another format, or absurdly large
@@ -64,18 +65,25 @@ inline tensor decode_image(std::span<const std::byte> bytes, const std::string& 
       stb::stbi_load_from_memory(raw, n, &w, &h, &c, 3), release);
   if (!decoded)
     data::fail(file, std::string("image: can't be decoded: ") + stb::stbi_failure_reason());
-  return tensor::from<std::uint8_t>(
-      {h, w, 3},
-      std::span<const std::uint8_t>(decoded.get(), static_cast<std::size_t>(pixels) * 3));
+  tensor image(dtype::u8, {3, h, w});
+  auto planes = image.mutable_view<std::uint8_t>();
+  const auto n_pixels = static_cast<std::size_t>(pixels);
+  const stb::stbi_uc* p = decoded.get();
+  for (std::size_t i = 0; i < n_pixels; ++i, p += 3) {
+    planes[i] = p[0];
+    planes[n_pixels + i] = p[1];
+    planes[2 * n_pixels + i] = p[2];
+  }
+  return image;
 }
 
-/// A JPEG or PNG file → [h,w,3] u8 RGB.
+/// A JPEG or PNG file → [3,h,w] u8 RGB.
 inline tensor read_image(const std::filesystem::path& file) {
   const data::byte_run run(file);
   return decode_image(run.read(), run.name());
 }
 
-/// The JPEG and PNG files of a folder and its sub-folders, sorted by path, as raw samples [h,w,3].
+/// The JPEG and PNG files of a folder and its sub-folders, sorted by path, as raw samples [3,h,w].
 /// Where all images lie in two or more sub-folders, or in one whose name is a number, the
 /// sub-folder is the class: its number if all names are numbers, else the rank of its name among
 /// the sorted names.

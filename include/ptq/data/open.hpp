@@ -27,10 +27,11 @@ namespace ptq {
 
 /// Where samples come from and what happens to them.
 struct sample_options {
-  std::vector<std::string> paths;  // PATH, or NAME=PATH for one input each
-  ptq::preprocessing preprocessing;
-  std::string record_dtype;  // of raw records: int8, uint8, int16, …, float32; "" = no raw records
-  shape record_shape;        // of one record, without a batch axis
+  std::vector<std::string> paths = {};  // PATH, or NAME=PATH for one input each
+  ptq::preprocessing preprocessing = {};
+  std::string record_dtype =
+      {};                   // of raw records: int8, uint8, int16, …, float32; "" = no raw records
+  shape record_shape = {};  // of one record, without a batch axis
   std::int64_t record_label_bytes = 0;  // in front of each record
   std::int64_t subset_size = 0;         // the first so many, after shuffling; 0 = all
   bool shuffle = false;

@@ -24,13 +24,12 @@ enum class image_layout : std::uint8_t { nchw, nhwc };
 /// What happens to raw values on their way into a model, in the order of the members. The defaults
 /// change nothing but the element type.
 struct preprocessing {
-  std::int64_t resize =
-      0;  // 0: none. With crop: the shorter side, aspect kept; without: exactly resize x resize
-  std::int64_t crop = 0;                        // 0: none. Side of the square cut from the centre
+  std::int64_t resize = 0;  // 0: none. With crop: the shorter side; without: resize x resize
+  std::int64_t crop = 0;    // 0: none. Side of the square cut from the centre
   channel_order channels = channel_order::rgb;  // order in the result; sources hold rgb
   float scale = 1.0f;                           // value = (x · scale − mean) / std, x as stored
-  std::vector<float> mean;  // none, one, or one per channel in the order of the result
-  std::vector<float> std;   // same
+  std::vector<float> mean = {};  // none, one, or one per channel in the order of the result
+  std::vector<float> std = {};   // same
   image_layout layout = image_layout::nchw;  // of the result
   dtype type = dtype::f32;                   // f32, or u8, s8: rounded half to even and saturated
 
@@ -46,10 +45,9 @@ struct view {
   std::int64_t stride_c, stride_h, stride_w;
 };
 
-/// [c,h,w] or [h,w,c]: channels last if the last extent is 1, 3 or 4 and the first is none of
-/// these.
+/// [c,h,w] or [h,w,c]: channels last if the last extent is 1 or 3 and the first is neither.
 inline view view_of(const shape& s) {
-  auto few = [](std::int64_t n) { return n == 1 || n == 3 || n == 4; };
+  auto few = [](std::int64_t n) { return n == 1 || n == 3; };
   if (few(s[2]) && !few(s[0])) return {s[2], s[0], s[1], 1, s[1] * s[2], s[2]};
   return {s[0], s[1], s[2], s[1] * s[2], s[2], 1};
 }
@@ -205,7 +203,7 @@ inline tensor resized(const tensor& src, const view& v, const preprocessing& p) 
 ///
 ///   value = (x · scale − mean) / std
 ///
-/// raw     u8 or s8 image [c,h,w] or [h,w,c] (channels last if only the last extent is 1, 3 or 4),
+/// raw     u8 or s8 image [c,h,w] or [h,w,c] (channels last if only the last extent is 1 or 3),
 /// with or without a
 ///         leading 1; or any numeric record [...], which takes no resize or crop, and one mean and
 ///         std

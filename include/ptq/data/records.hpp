@@ -19,7 +19,7 @@ namespace ptq {
 /// How a file of records is cut up.
 struct record_format {
   data::element_format element = {'u', 1, false};
-  shape dims;                    // of one record
+  shape dims = {};               // of one record
   std::int64_t label_bytes = 0;  // in front of each record; the first of them is the class
 };
 

@@ -60,11 +60,11 @@ concept sample_function = requires(F f, std::int64_t i) {
 /// What is behind a `samples`: functions of the index. `at` returns nothing past the end; an
 /// indexed one may be called from several threads at once.
 struct sample_access {
-  std::function<std::optional<sample>(std::int64_t)> at;
-  std::int64_t count = -1;                        // -1: unknown until the end is met
-  std::function<std::string(std::int64_t)> name;  // may be empty
-  std::function<std::optional<std::int64_t>(std::int64_t)> label;  // may be empty
-  std::function<std::int64_t(std::int64_t)> origin;                // empty: the identity
+  std::function<std::optional<sample>(std::int64_t)> at = {};
+  std::int64_t count = -1;                             // -1: unknown until the end is met
+  std::function<std::string(std::int64_t)> name = {};  // may be empty
+  std::function<std::optional<std::int64_t>(std::int64_t)> label = {};  // may be empty
+  std::function<std::int64_t(std::int64_t)> origin = {};                // empty: the identity
   std::int64_t origin_count = -1;  // of the source before take and shuffled
 };
 

@@ -19,6 +19,7 @@
 #include <ptq/graph/infer/elementwise.hpp>
 #include <ptq/graph/infer/generate.hpp>
 #include <ptq/graph/infer/layout.hpp>
+#include <ptq/graph/infer/normalization.hpp>
 #include <ptq/graph/infer/operands.hpp>
 #include <ptq/graph/infer/reduction.hpp>
 #include <ptq/graph/infer/reshape.hpp>
@@ -76,13 +77,56 @@ inline std::vector<inferred> infer_node(const graph& g, const node& n,
   return r;
 }
 
+namespace inference {
+
+/// Gives free extents of inputs symbols: one per dimension name, a fresh one where there is no
+/// name.
+inline void name_free_extents(graph& g) {
+  std::map<std::string, std::int64_t> named;
+  std::int64_t next = first_symbol;
+  for (auto id : g.inputs) {
+    auto& v = g[id];
+    for (std::size_t i = 0; i < v.dims.dims.size(); ++i) {
+      auto& e = v.dims.dims[i];
+      if (e < unknown || e > largest_extent)
+        throw shape_error("infer: input '" + v.name + "': extent: expected at most " +
+                          std::to_string(largest_extent) + ", got " + std::to_string(e));
+      if (e != unknown || next == last_symbol) continue;
+      if (i < v.dim_names.size() && !v.dim_names[i].empty()) {
+        const auto [entry, fresh] = named.emplace(v.dim_names[i], next);
+        if (fresh) ++next;
+        e = entry->second;
+      } else {
+        e = next++;
+      }
+    }
+  }
+}
+
+inline void forget_symbols(graph& g, partial_values& known) {
+  for (auto& v : g.values)
+    for (auto& e : v.dims.dims) e = e < 0 ? unknown : e;
+  for (std::size_t i = 0; i < known.size(); ++i)
+    if (known[i] && g.values[i].type != dtype::f32)
+      for (auto& e : *known[i])
+        if (e && is_symbol(*e)) e.reset();
+}
+
+inline void store(value& v, inferred& r) {
+  v.type = r.type;
+  if (!r.shaped) return;
+  if (v.shaped && v.dims.rank() == r.dims.rank())
+    for (int d = 0; d < r.dims.rank(); ++d)
+      if (r.dims[d] < 0 && v.dims[d] >= 0) r.dims[d] = v.dims[d];
+  v.dims = std::move(r.dims);
+  v.shaped = true;
+}
+
+}  // namespace inference
+
 inline inference_result infer_elements(graph g) {
   partial_values known(g.values.size());
-  for (auto id : g.inputs)
-    for (auto e : g[id].dims.dims)
-      if (e < unknown || e > inference::largest_extent)
-        throw shape_error("infer: input '" + g[id].name + "': extent: expected at most " +
-                          std::to_string(inference::largest_extent) + ", got " + std::to_string(e));
+  inference::name_free_extents(g);
   for (auto& v : g.values) {
     if (!v.constant) continue;
     if (!v.quant) v.type = v.constant->type();
@@ -94,19 +138,12 @@ inline inference_result infer_elements(graph g) {
     for (std::size_t i = 0; i < n.outputs.size(); ++i) {
       if (n.outputs[i] == none) continue;
       auto& v = g[n.outputs[i]];
-      auto& r = results[i];
-      v.type = r.type;
-      if (r.shaped) {
-        if (v.shaped && v.dims.rank() == r.dims.rank())
-          for (int d = 0; d < r.dims.rank(); ++d)
-            if (r.dims[d] < 0) r.dims[d] = v.dims[d];
-        v.dims = std::move(r.dims);
-        v.shaped = true;
-      }
-      if (!v.quant && r.elements)
-        known[static_cast<std::size_t>(n.outputs[i])] = std::move(r.elements);
+      inference::store(v, results[i]);
+      if (!v.quant && results[i].elements)
+        known[static_cast<std::size_t>(n.outputs[i])] = std::move(results[i].elements);
     }
   }
+  inference::forget_symbols(g, known);
   return {std::move(g), std::move(known)};
 }
 

@@ -1,6 +1,6 @@
 #pragma once
 // SPDX-License-Identifier: Apache-2.0
-// Extents of elementwise families, normalisations, reductions and products, and the arithmetic on
+// Extents of elementwise families, and the arithmetic on
 // small integer values that shape computations are made of.
 
 #include <algorithm>
@@ -39,9 +39,32 @@ std::optional<std::int64_t> compared(binary_kind k, T a, T b) {
   }
 }
 
+/// The few results of arithmetic with a free extent that are known: s + 0, s · 1, s · 0, s / 1, and
+/// that it never equals a negative number.
+inline std::optional<std::int64_t> combined_free(binary_kind k, std::int64_t a, std::int64_t b) {
+  const auto other = is_symbol(a) ? b : a;
+  const bool free_first = is_symbol(a);
+  switch (k) {
+    case binary_kind::add:
+      return other == 0 ? std::optional(a + b) : std::nullopt;
+    case binary_kind::sub:
+      return b == 0 ? std::optional(a) : std::nullopt;
+    case binary_kind::mul:
+      return other == 0 ? std::optional(other) : other == 1 ? std::optional(a * b) : std::nullopt;
+    case binary_kind::div:
+      return free_first && b == 1 ? std::optional(a) : std::nullopt;
+    case binary_kind::equal:
+      if (a == b) return 1;
+      return !is_symbol(other) && other < 0 ? std::optional<std::int64_t>(0) : std::nullopt;
+    default:
+      return std::nullopt;
+  }
+}
+
 /// One element of a binary operation on integers; nothing where it has no value (division by 0) or
 /// is not followed.
 inline std::optional<std::int64_t> combined(binary_kind k, std::int64_t a, std::int64_t b) {
+  if (is_symbol(a) || is_symbol(b)) return combined_free(k, a, b);
   const auto ua = static_cast<std::uint64_t>(a), ub = static_cast<std::uint64_t>(b);
   const bool divides = b != 0 && !(b == -1 && a == std::numeric_limits<std::int64_t>::min());
   switch (k) {
@@ -149,11 +172,13 @@ inline std::vector<inferred> infer(const op::where&, const operands& in) {
   const auto c = in.elements(0), a = in.elements(1), b = in.elements(2);
   if (!c || !a || !b || !followed(r)) return {r};
   r.elements.emplace(static_cast<std::size_t>(r.dims.size()));
+  const auto is_free = [](const auto& e) { return e && is_symbol(*e); };
   for (std::size_t i = 0; i < r.elements->size(); ++i) {
     const auto which = (*c)[broadcast_index(in.dims(0), r.dims, i)];
     const auto x = (*a)[broadcast_index(in.dims(1), r.dims, i)];
     const auto y = (*b)[broadcast_index(in.dims(2), r.dims, i)];
-    (*r.elements)[i] = which ? (*which != 0 ? x : y) : (x == y ? x : std::nullopt);
+    (*r.elements)[i] =
+        which && !is_free(which) ? (*which != 0 ? x : y) : (x == y ? x : std::nullopt);
   }
   return {r};
 }
@@ -210,6 +235,10 @@ inline std::vector<inferred> infer(const op::cast& o, const operands& in) {
     if (!(*e)[i]) continue;
     const auto v = *(*e)[i];
     const bool from_real = in.type(0) == dtype::f32;
+    if (!from_real && is_symbol(v)) {
+      if (size_of(o.to) == size_of(dtype::s64)) (*r.elements)[i] = v;
+      continue;
+    }
     constexpr float representable = 9.2e18f;  // below 2^63, where the conversion is defined
     if (from_real && o.to != dtype::f32 && !(std::fabs(real_of(v)) < representable)) continue;
     std::int64_t whole =
@@ -230,63 +259,6 @@ inline std::vector<inferred> infer(const op::cast& o, const operands& in) {
     (*r.elements)[i] = whole;
   }
   return {r};
-}
-
-inline std::vector<inferred> infer(const op::batch_norm&, const operands& in) {
-  auto r = like(in);
-  std::int64_t channels = unknown;
-  if (r.shaped) {
-    in.rank_at_least(0, 2);
-    channels = r.dims[1];
-  }
-  constexpr const char* names[] = {"", "scale", "bias", "mean", "variance"};
-  for (std::size_t i = 1; i <= 4; ++i) {
-    in.at(i);
-    in.check_vector(i, channels, names[i]);
-  }
-  return {r};
-}
-
-inline std::vector<inferred> infer(const op::softmax& o, const operands& in) {
-  if (in.shaped(0) && in.dims(0).rank() > 0) {
-    const int rank = in.dims(0).rank();
-    if (!(o.flattened && o.axis == rank))
-      in.axis(o.axis, rank);  // flatten may stop behind the last
-  }
-  return {like(in)};
-}
-
-inline std::vector<inferred> infer(const op::local_response_norm& o, const operands& in) {
-  if (in.shaped(0)) in.rank_at_least(0, 3);
-  if (o.size < 1) in.fail("size", "1 or more", std::to_string(o.size));
-  return {like(in)};
-}
-
-inline std::vector<inferred> infer(const op::layer_norm& o, const operands& in) {
-  if (in.shaped(0)) {
-    const int axis = in.axis(o.axis, in.dims(0).rank());
-    const auto& d = in.dims(0).dims;
-    const shape normal(std::vector<std::int64_t>(d.begin() + axis, d.end()));
-    for (std::size_t i = 1; i <= 2; ++i)
-      if (in.has(i) && in.shaped(i) &&
-          broadcast(in, in.dims(0), in.dims(i)).rank() != in.dims(0).rank())
-        in.fail(i == 1 ? "scale" : "bias", "extents that broadcast to " + normal.text(),
-                in.dims(i).text());
-  }
-  return {like(in)};
-}
-
-inline std::vector<inferred> infer(const op::group_norm& o, const operands& in) {
-  if (in.shaped(0)) {
-    in.rank_at_least(0, 2);
-    const auto channels = in.dims(0)[1];
-    if (o.groups < 0 || (o.groups > 0 && channels >= 0 && channels % o.groups != 0))
-      in.fail("groups", "a divisor of " + std::to_string(channels) + " channels",
-              std::to_string(o.groups));
-    in.check_vector(1, channels, "scale");
-    in.check_vector(2, channels, "bias");
-  }
-  return {like(in)};
 }
 
 }  // namespace ptq::inference

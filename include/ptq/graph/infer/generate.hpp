@@ -30,7 +30,7 @@ inline std::vector<inferred> infer(const op::shape_of& o, const operands& in) {
   r.elements.emplace();
   for (auto i = begin; i < end; ++i) {
     const auto e = d[static_cast<std::size_t>(i)];
-    r.elements->push_back(e < 0 ? std::nullopt : std::optional(e));
+    r.elements->push_back(e < 0 && !is_symbol(e) ? std::nullopt : std::optional(e));
   }
   r.dims = shape{end - begin};
   r.shaped = true;
@@ -42,8 +42,7 @@ inline std::vector<inferred> infer(const op::constant_of_shape& o, const operand
   inferred r = unshaped(o.value.empty() ? dtype::f32 : o.value.type());
   const auto target = shape_operand(in, 0);
   if (!target) return {r};
-  for (const auto& d : *target)
-    r.dims.dims.push_back(d ? in.extent(*d < 0 ? -2 : *d, "shape") : unknown);
+  for (const auto& d : *target) r.dims.dims.push_back(d ? in.asked(*d, "shape") : unknown);
   r.shaped = true;
   if (!followed(r)) return {r};
   const auto fill =
@@ -60,7 +59,7 @@ inline std::vector<inferred> infer(const op::range&, const operands& in) {
     const auto e = in.elements(i);
     if (!e) return std::nullopt;
     if (e->size() != 1) in.fail("operand " + std::to_string(i), "a scalar", in.dims(i).text());
-    return (*e)[0];
+    return (*e)[0] && is_symbol(*(*e)[0]) ? std::nullopt : (*e)[0];
   };
   const auto start = one(0), limit = one(1), delta = one(2);
   if (!start || !limit || !delta) return {r};
@@ -90,8 +89,8 @@ inline void fit_sizes(const op::resize& o, const operands& in, const op::ints& a
   for (std::size_t i = 0; i < axes.size(); ++i) {
     if (!sizes[i]) continue;
     const int a = static_cast<int>(axes[i]);
-    out[a] = in.extent(*sizes[i] < 0 ? -2 : *sizes[i], "sizes");
-    if (x[a] <= 0) continue;
+    out[a] = in.asked(*sizes[i], "sizes");
+    if (x[a] <= 0 || out[a] < 0) continue;
     const double s = static_cast<double>(out[a]) / static_cast<double>(x[a]);
     const bool least = o.keep_aspect == op::resize::policy::not_larger;
     shared = !shared ? s : least ? std::min(*shared, s) : std::max(*shared, s);

@@ -73,7 +73,7 @@ inline std::vector<inferred> infer(const op::split& o, const operands& in) {
       if (given->size() != sizes.size())
         in.fail("sizes", std::to_string(parts) + " elements", shape(*given).text());
       sizes = *given;
-      for (auto s : sizes) in.extent(s < 0 ? -2 : s, "part");
+      for (auto s : sizes) in.asked(s, "part");
     }
   } else if (total >= 0 && parts > 0) {
     sizes.assign(r.size(), (total + parts - 1) / parts);
@@ -139,9 +139,11 @@ inline std::vector<inferred> infer(const op::slice&, const operands& in) {
     const auto &start = (*starts)[i], &end = (*ends)[i];
     const auto extent = r.dims[a];
     const bool all = start && *start == 0 && step == 1 && end &&
-                     *end >= std::numeric_limits<std::int32_t>::max();
+                     (*end >= std::numeric_limits<std::int32_t>::max() || *end == extent);
     if (all) continue;
-    if (extent < 0 || !start || !end || !step) {
+    const bool moves =
+        !start || !end || !step || is_symbol(*start) || is_symbol(*end) || is_symbol(*step);
+    if (extent < 0 || moves) {
       r.dims[a] = unknown;
       e.reset();
       continue;
@@ -188,14 +190,15 @@ inline std::vector<inferred> infer(const op::gather& o, const operands& in) {
   const auto e = in.elements(0), index = in.elements(1);
   if (index && x[axis] >= 0)
     for (const auto& i : *index)
-      if (i && (*i < -x[axis] || *i >= x[axis]))
+      if (i && !is_symbol(*i) && (*i < -x[axis] || *i >= x[axis]))
         in.fail("index", "[" + std::to_string(-x[axis]) + "," + std::to_string(x[axis]) + ")",
                 std::to_string(*i));
   if (!e || !index || x.rank() != 1) return {r};
   r.elements.emplace();
   for (const auto& i : *index)
-    r.elements->push_back(i ? (*e)[static_cast<std::size_t>(*i < 0 ? *i + x[0] : *i)]
-                            : std::nullopt);
+    r.elements->push_back(i && !is_symbol(*i)
+                              ? (*e)[static_cast<std::size_t>(*i < 0 ? *i + x[0] : *i)]
+                              : std::nullopt);
   return {r};
 }
 
@@ -204,8 +207,7 @@ inline std::vector<inferred> infer(const op::expand&, const operands& in) {
   const auto target = shape_operand(in, 1);
   if (!target || !in.shaped(0)) return {r};
   shape t;
-  for (const auto& d : *target)
-    t.dims.push_back(d ? in.extent(*d < 0 ? -2 : *d, "shape") : unknown);
+  for (const auto& d : *target) t.dims.push_back(d ? in.asked(*d, "shape") : unknown);
   r.dims = broadcast(in, in.dims(0), t);
   r.shaped = true;
   const auto e = in.elements(0);
@@ -224,10 +226,16 @@ inline std::vector<inferred> infer(const op::tile&, const operands& in) {
     in.fail("repeats", std::to_string(r.dims.rank()) + " elements",
             std::to_string(repeats->size()));
   for (std::size_t i = 0; i < r.dims.dims.size(); ++i) {
-    const auto n = repeats ? (*repeats)[i] : std::nullopt;
-    if (n) in.extent(*n < 0 ? -2 : *n, "repeats");
     auto& d = r.dims.dims[i];
-    d = n && d >= 0 ? in.extent(d * *n, "extent") : unknown;
+    if (!repeats || !(*repeats)[i]) {
+      d = unknown;
+      continue;
+    }
+    const auto n = in.asked(*(*repeats)[i], "repeats");
+    if (d == 1)
+      d = n;
+    else if (n != 1)
+      d = n < 0 || d < 0 ? unknown : in.extent(d * n, "extent");
   }
   return {r};
 }
@@ -249,9 +257,9 @@ inline std::vector<inferred> infer(const op::pad&, const operands& in) {
     const int a = in.axis(axes ? (*axes)[i] : static_cast<std::int64_t>(i), rank, "axes");
     const auto &begin = (*pads)[i], &end = (*pads)[n + i];
     for (const auto& p : {begin, end})
-      if (p && (*p > largest_extent || *p < -largest_extent))
+      if (p && !is_symbol(*p) && (*p > largest_extent || *p < -largest_extent))
         in.fail("pads", "a sane extent", std::to_string(*p));
-    if (r.dims[a] < 0 || !begin || !end) {
+    if (r.dims[a] < 0 || !begin || !end || is_symbol(*begin) || is_symbol(*end)) {
       if (!(begin == 0 && end == 0)) r.dims[a] = unknown;
       continue;
     }

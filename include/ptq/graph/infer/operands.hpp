@@ -44,6 +44,14 @@ inline constexpr std::int64_t most_elements = 64;
 /// 64 bits.
 inline constexpr std::int64_t largest_extent = std::int64_t{1} << 31;
 
+/// While a whole graph is inferred, a free extent is a symbol: a number in this range, one per name
+/// of a dimension. Equal symbols are equal extents, so that a batch cancels in Reshape(x, [batch,
+/// -1, 64]). Constants that happen to lie in the range count as unknown. Outside of infer_elements
+/// a free extent is -1.
+inline constexpr std::int64_t first_symbol = -(std::int64_t{1} << 62);
+inline constexpr std::int64_t last_symbol = first_symbol + (std::int64_t{1} << 32);
+inline bool is_symbol(std::int64_t e) { return e >= first_symbol && e <= last_symbol; }
+
 inline std::int64_t bits_of(float v) { return std::bit_cast<std::int32_t>(v); }
 inline float real_of(std::int64_t bits) {
   return std::bit_cast<float>(static_cast<std::int32_t>(bits));
@@ -56,7 +64,8 @@ partial_elements copied(const tensor& t) {
     if constexpr (std::is_same_v<T, float>) {
       e.push_back(bits_of(x));
     } else {
-      e.push_back(static_cast<std::int64_t>(x));
+      const auto v = static_cast<std::int64_t>(x);
+      e.push_back(is_symbol(v) ? std::nullopt : std::optional(v));
     }
   }
   return e;
@@ -115,7 +124,7 @@ class operands {
     if (!e || at(i).type == dtype::f32) return std::nullopt;
     op::ints all;
     for (const auto& x : *e) {
-      if (!x) return std::nullopt;
+      if (!x || is_symbol(*x)) return std::nullopt;
       all.push_back(*x);
     }
     return all;
@@ -145,11 +154,15 @@ class operands {
     if (a >= 0 && b >= 0 && a != b) fail(what, std::to_string(a), std::to_string(b));
     return a >= 0 ? a : b;
   }
-  /// Refuses extents that are negative or absurd; `unknown` passes.
+  /// Refuses extents that are negative or absurd; unknown ones pass.
   std::int64_t extent(std::int64_t e, const std::string& what) const {
-    if (e != unknown && (e < 0 || e > largest_extent))
+    if (e != unknown && !is_symbol(e) && (e < 0 || e > largest_extent))
       fail(what, "an extent in [0," + std::to_string(largest_extent) + "]", std::to_string(e));
     return e;
+  }
+  /// An extent that an element of an operand asks for: negative numbers, -1 too, are errors.
+  std::int64_t asked(std::int64_t e, const std::string& what) const {
+    return is_symbol(e) ? e : extent(e < 0 ? -2 : e, what);
   }
   /// An optional vector input [n] such as a bias.
   void check_vector(std::size_t i, std::int64_t n, const std::string& what) const {
@@ -180,7 +193,7 @@ inline std::optional<partial_elements> shape_operand(const operands& in, std::si
   return partial_elements(static_cast<std::size_t>(in.dims(i)[0]));
 }
 
-/// numpy broadcasting; an unknown extent meets any other and yields it unless that is 1.
+/// numpy broadcasting; a free extent beside a known one above 1 is taken to be that one.
 inline shape broadcast(const operands& in, const shape& a, const shape& b) {
   shape r;
   r.dims.resize(static_cast<std::size_t>(std::max(a.rank(), b.rank())));
@@ -189,10 +202,12 @@ inline shape broadcast(const operands& in, const shape& a, const shape& b) {
     const std::int64_t x = ia < 0 ? 1 : a[ia], y = ib < 0 ? 1 : b[ib];
     if (x == y || y == 1) {
       r[i] = x;
-    } else if (x == 1 || x == unknown) {
+    } else if (x == 1 || (x < 0 && y >= 0)) {
       r[i] = y;
-    } else if (y == unknown) {
+    } else if (x >= 0 && y < 0) {
       r[i] = x;
+    } else if (x < 0) {
+      r[i] = unknown;  // two free extents: equal, or one of them is 1
     } else {
       in.fail("shapes", a.text() + " to broadcast with the second", b.text());
     }

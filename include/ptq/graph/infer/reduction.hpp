@@ -50,7 +50,7 @@ inline std::optional<std::int64_t> reduced(reduce_kind k, const partial_elements
   if (e.empty()) return std::nullopt;
   std::optional<std::int64_t> r;
   for (const auto& x : e) {
-    if (!x) return std::nullopt;
+    if (!x || is_symbol(*x)) return std::nullopt;
     const auto ux = static_cast<std::uint64_t>(*x);
     const auto ur = static_cast<std::uint64_t>(r.value_or(0));
     switch (k) {

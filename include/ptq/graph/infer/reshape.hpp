@@ -1,7 +1,7 @@
 #pragma once
 // SPDX-License-Identifier: Apache-2.0
-// Target extents of ONNX Reshape, Flatten, Squeeze and Unsqueeze. A free extent that is copied (0) cancels, so that -1
-// resolves beside it.
+// Target extents of ONNX Reshape, Flatten, Squeeze and Unsqueeze. A free extent that is copied (0)
+// cancels, so that -1 resolves beside it.
 
 #include <algorithm>
 #include <cstdint>
@@ -11,59 +11,94 @@
 
 namespace ptq::inference {
 
-/// Product of the known extents; unknown ones are counted in `free`. Saturates above
-/// largest_extent².
-inline std::int64_t known_product(const shape& s, int& free) {
+/// Product of the known extents; saturates above largest_extent².
+inline std::int64_t known_product(const shape& s) {
+  constexpr std::int64_t most = std::int64_t{1} << 62;
   std::int64_t n = 1;
-  free = 0;
-  for (auto d : s.dims) {
-    if (d < 0)
-      ++free;
-    else
-      n = d != 0 && n > (std::int64_t{1} << 62) / d ? std::int64_t{1} << 62 : n * d;
-  }
+  for (auto d : s.dims)
+    if (d >= 0) n = d != 0 && n > most / d ? most : n * d;
   return n;
+}
+
+/// Free extents of a reshape's input, crossed out as the target repeats them.
+class free_extents {
+ public:
+  explicit free_extents(const shape& s) : left_(s.dims) {}
+  /// Crosses out one extent equal to `d`, by preference at axis `i`; an unnamed one only there, and
+  /// only if copied.
+  bool cross_out(std::int64_t d, std::size_t i, bool copied) {
+    if (i < left_.size() && left_[i] == d && (copied || is_symbol(d))) {
+      left_[i] = 1;
+      return true;
+    }
+    const auto at = is_symbol(d) ? std::find(left_.begin(), left_.end(), d) : left_.end();
+    if (at == left_.end()) return false;
+    *at = 1;
+    return true;
+  }
+  op::ints remaining() const {
+    op::ints r;
+    for (auto d : left_)
+      if (d < 0) r.push_back(d);
+    return r;
+  }
+
+ private:
+  op::ints left_;
+};
+
+/// Fills the one extent that the others determine (the -1 of the target, or an unknown element).
+inline void settle(const operands& in, shape& r, int open, std::size_t unmatched,
+                   const op::ints& left) {
+  const shape& x = in.dims(0);
+  const auto total = known_product(x), part = known_product(r);
+  if (open < 0 && unmatched == 1)
+    for (int i = 0; i < r.rank(); ++i)
+      if (r[i] == unknown) open = i;
+  if (open < 0) {
+    if (unmatched == 0 && left.empty() && total != part)
+      in.fail("elements", std::to_string(total) + " of " + x.text(), r.text());
+    return;
+  }
+  if (unmatched > 1 || part == 0 || total == 0) {
+    if (total == 0 && part != 0 && left.empty()) r[open] = 0;
+    return;
+  }
+  if (left.empty()) {
+    if (total % part != 0) in.fail("elements", "a multiple of " + std::to_string(part), x.text());
+    r[open] = in.extent(total / part, "shape");
+  } else if (left.size() == 1 && total == part) {
+    r[open] = left[0];
+  }
 }
 
 /// Target extents of ONNX Reshape: 0 copies, -1 takes what is left, an unknown element is an
 /// unknown extent.
 inline shape reshaped(const operands& in, const partial_elements& target, bool allow_zero) {
-  const shape* x = in.shaped(0) ? &in.dims(0) : nullptr;
+  const shape x = in.shaped(0) ? in.dims(0) : shape{};
+  free_extents left(x);
   shape r;
-  int inferred_at = -1, copied_free = 0;
+  int open = -1;
+  std::size_t unmatched = 0;  // extents of the result that are neither known nor x's
   for (std::size_t i = 0; i < target.size(); ++i) {
     auto d = target[i].value_or(unknown);
     if (target[i] && d == -1) {
-      if (inferred_at >= 0) in.fail("shape", "at most one -1", "two");
-      inferred_at = static_cast<int>(i);
-    } else if (d == 0 && !allow_zero) {
-      if (x && i >= x->dims.size())
+      if (open >= 0) in.fail("shape", "at most one -1", "two");
+      open = static_cast<int>(i);
+      ++unmatched;
+    } else {
+      const bool copied = d == 0 && !allow_zero;
+      if (copied && in.shaped(0) && i >= x.dims.size())
         in.fail("shape", "a 0 only where the input has an axis", "0 at " + std::to_string(i));
-      d = x ? x->dims[i] : unknown;
-      if (d < 0) ++copied_free;  // the same free extent on both sides: it cancels below
-    } else if (target[i]) {
-      in.extent(d < 0 ? -2 : d, "shape");
+      if (copied)
+        d = in.shaped(0) ? x.dims[i] : unknown;
+      else if (target[i])
+        in.asked(d, "shape");
+      if (d < 0 && !left.cross_out(d, i, copied)) ++unmatched;
     }
     r.dims.push_back(d);
   }
-  if (!x) return r;
-  int x_free = 0, r_free = 0;
-  const auto total = known_product(*x, x_free), part = known_product(r, r_free);
-  const bool open = inferred_at >= 0;
-  if (x_free == copied_free && r_free == copied_free + (open ? 1 : 0)) {
-    if (open && part > 0) {
-      if (total % part != 0)
-        in.fail("elements", "a multiple of " + std::to_string(part), x->text());
-      r[inferred_at] = in.extent(total / part, "shape");
-    } else if (open) {
-      r[inferred_at] = 0;
-    } else if (total != part && x_free == 0) {
-      in.fail("elements", std::to_string(total) + " of " + x->text(), r.text());
-    }
-  } else if (x_free == 0 && r_free == 1 && !open && part > 0 && total % part == 0) {
-    for (auto& d : r.dims)
-      if (d < 0) d = total / part;  // the one unknown element has no choice
-  }
+  if (in.shaped(0)) settle(in, r, open, unmatched, left.remaining());
   return r;
 }
 
@@ -76,7 +111,10 @@ inline shape flattened(const operands& in, std::int64_t axis) {
     if (x[i] == 0 || d == 0)
       d = 0;
     else
-      d = d < 0 || x[i] < 0 ? unknown : in.extent(d * x[i], "extent");
+      d = d == 1              ? x[i]
+          : x[i] == 1         ? d
+          : d < 0 || x[i] < 0 ? unknown
+                              : in.extent(d * x[i], "extent");
   }
   return r;
 }

@@ -41,6 +41,23 @@ class quantization_merger {
     for (auto id : g_.inputs) is_input_[at(id)] = true;
   }
 
+  /// Element i of a tensor of codes.
+  static std::int32_t code(const tensor& t, std::size_t i) {
+    switch (t.type()) {
+      case dtype::s8:
+        return t.view<std::int8_t>()[i];
+      case dtype::u8:
+        return t.view<std::uint8_t>()[i];
+      case dtype::s16:
+        return t.view<std::int16_t>()[i];
+      case dtype::u16:
+        return t.view<std::uint16_t>()[i];
+      case dtype::s32:
+        return t.view<std::int32_t>()[i];
+      default:
+        return 0;
+    }
+  }
   graph run() && {
     for (std::size_t n = 0; n < g_.nodes.size(); ++n) {
       if (dead_[n]) continue;
@@ -119,22 +136,6 @@ class quantization_merger {
     return q;
   }
 
-  static std::int32_t code(const tensor& t, std::size_t i) {
-    switch (t.type()) {
-      case dtype::s8:
-        return t.view<std::int8_t>()[i];
-      case dtype::u8:
-        return t.view<std::uint8_t>()[i];
-      case dtype::s16:
-        return t.view<std::int16_t>()[i];
-      case dtype::u16:
-        return t.view<std::uint16_t>()[i];
-      case dtype::s32:
-        return t.view<std::int32_t>()[i];
-      default:
-        return 0;
-    }
-  }
   static bool is_code(dtype t) {
     return t == dtype::s8 || t == dtype::u8 || t == dtype::s16 || t == dtype::u16 ||
            t == dtype::s32;

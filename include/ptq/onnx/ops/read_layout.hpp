@@ -92,14 +92,15 @@ inline void read_gather(importer& in, op::gather::kind kind) {
 inline void read_expand(importer& in) { in.emit(op::expand{}, in.inputs(2, 2)); }
 inline void read_tile(importer& in) { in.emit(op::tile{}, in.inputs(2, 2)); }
 
+inline constexpr std::pair<std::string_view, op::pad::mode> pad_modes[] = {
+    {"constant", op::pad::mode::constant},
+    {"reflect", op::pad::mode::reflect},
+    {"edge", op::pad::mode::edge},
+    {"wrap", op::pad::mode::wrap}};
+
 inline void read_pad(importer& in) {
-  using mode = op::pad::mode;
-  static constexpr std::pair<std::string_view, mode> words[] = {{"constant", mode::constant},
-                                                                {"reflect", mode::reflect},
-                                                                {"edge", mode::edge},
-                                                                {"wrap", mode::wrap}};
   op::pad p;
-  p.how = in.word("mode", mode::constant, words);
+  p.how = in.word("mode", op::pad::mode::constant, pad_modes);
   if (in.opset() >= 11) {
     in.emit(p, in.inputs(2, in.opset() < 18 ? 3 : 4));
     return;

@@ -1,0 +1,90 @@
+#pragma once
+// SPDX-License-Identifier: Apache-2.0
+// Every operator's writing function, and the opset that each needs.
+
+#include <algorithm>
+#include <variant>
+
+#include <ptq/onnx/exporter.hpp>
+#include <ptq/onnx/ops/names.hpp>
+#include <ptq/onnx/ops/write_elementwise.hpp>
+#include <ptq/onnx/ops/write_layout.hpp>
+#include <ptq/onnx/ops/write_window.hpp>
+
+namespace ptq::onnx {
+
+/// Q and DQ per channel came with this one.
+inline constexpr int lowest_written_opset = 13;
+
+namespace detail_opset {
+
+template <class Op>
+int needed(const graph&, const node&, const Op&) {
+  return lowest_written_opset;
+}
+inline int needed(const graph&, const node&, const op::unary& u) {
+  for (const auto& row : unary_names)
+    if (row.kind == u.kind) return row.since;
+  return u.kind == unary_kind::gelu || u.kind == unary_kind::gelu_tanh ? 20 : lowest_written_opset;
+}
+inline int needed(const graph&, const node&, const op::layer_norm& l) { return l.rms ? 23 : 17; }
+inline int needed(const graph&, const node&, const op::group_norm& o) {
+  return o.groups ? 21 : lowest_written_opset;
+}
+inline int needed(const graph&, const node&, const op::pool& p) {
+  if (p.global || p.kind == pool_kind::max) return lowest_written_opset;
+  if (p.kind == pool_kind::average) return dilated(p.win) ? 19 : lowest_written_opset;
+  return dilated(p.win) || p.ceil_mode ? 18 : lowest_written_opset;
+}
+inline int needed(const graph& g, const node& n, const op::reduce& r) {
+  if (r.kind == reduce_kind::sum) return lowest_written_opset;
+  if (n.inputs.size() < 2 || n.inputs[1] == none)
+    return r.noop_with_empty_axes ? 18 : lowest_written_opset;
+  const tensor* axes = g.constant_of(n.inputs[1]);
+  return axes && axes->size() > 0 && axes->type() == dtype::s64 ? lowest_written_opset : 18;
+}
+inline int needed(const graph&, const node&, const op::reshape& r) {
+  return r.allow_zero ? 14 : lowest_written_opset;
+}
+inline int needed(const graph&, const node& n, const op::pad& p) {
+  if (p.how == op::pad::mode::wrap) return 19;
+  return n.inputs.size() > 3 && n.inputs[3] != none ? 18 : lowest_written_opset;
+}
+inline int needed(const graph&, const node&, const op::resize& r) {
+  if (r.at == op::resize::coordinates::half_pixel_symmetric) return 19;
+  return r.antialias || !r.axes.empty() || r.keep_aspect != op::resize::policy::stretch
+             ? 18
+             : lowest_written_opset;
+}
+inline int needed(const graph&, const node&, const op::shape_of& s) {
+  return s == op::shape_of{} ? lowest_written_opset : 15;
+}
+inline int needed(const graph&, const node&, const op::triangle&) { return 14; }
+
+inline bool wide(dtype t) { return t == dtype::s16 || t == dtype::u16; }
+
+inline int needed(const graph& g, const node& n, const op::quantize_linear&) {
+  return wide(g[n.outputs[0]].type) ? 21 : lowest_written_opset;
+}
+inline int needed(const graph& g, const node& n, const op::dequantize_linear&) {
+  return wide(g[n.inputs[0]].type) ? 21 : lowest_written_opset;
+}
+
+}  // namespace detail_opset
+
+/// The lowest opset that has all of a graph's operators in the form in which they are written.
+inline int opset_for(const graph& g) {
+  int opset = lowest_written_opset;
+  for (const auto& n : g.nodes)
+    opset = std::max(
+        opset, std::visit([&](const auto& o) { return detail_opset::needed(g, n, o); }, n.what));
+  for (const auto& v : g.values)
+    if (v.quant && detail_opset::wide(v.quant->type)) opset = std::max(opset, 21);
+  return opset;
+}
+
+inline void write_node(exporter& e, const node& n) {
+  std::visit([&](const auto& o) { write(e, n, o); }, n.what);
+}
+
+}  // namespace ptq::onnx

@@ -28,6 +28,20 @@ inline tensor channels_last_weights(const tensor& w) {
   return out;
 }
 
+/// The window of a convolution, transposed convolution or pooling with every default and auto_pad worked out.
+inline op::window resolved_window(const graph& g, const node& n) {
+  const auto spatial = [](const shape& s) {
+    return shape(std::vector<std::int64_t>(s.dims.begin() + 2, s.dims.end()));
+  };
+  const shape input = spatial(g[n.inputs[0]].dims);
+  if (const auto* c = std::get_if<op::conv>(&n.what))
+    return resolved(c->win, input, spatial(g[n.inputs[1]].dims));
+  if (const auto* t = std::get_if<op::conv_transpose>(&n.what))
+    return resolved(*t, input, spatial(g[n.inputs[1]].dims)).win;
+  const auto& win = std::get<op::pool>(n.what).win;
+  return resolved(win, input, shape(win.kernel));
+}
+
 /// Geometry over n h w c of a 1- or 2-D window.
 inline kernels::conv_geometry geometry_of(const std::string& who, const shape& x, const shape& y,
                                           const op::window& win) {

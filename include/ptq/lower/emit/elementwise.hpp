@@ -72,8 +72,7 @@ inline kernels::prepared lookup(const emitter& e, std::int64_t size,
   return e.prepare(&kernels::kernel_table::lookup, args);
 }
 
-inline kernels::prepared integer_unary(const std::string& who, dtype t, unary_kind kind,
-                                       std::int64_t size) {
+inline kernels::prepared integer_unary(dtype t, unary_kind kind, std::int64_t size) {
   return with_type(t, [&](auto zero) {
     using T = decltype(zero);
     return plain_kernel("integer unary", [=](const kernels::operands& io, work_range) {
@@ -92,7 +91,6 @@ inline kernels::prepared integer_unary(const std::string& who, dtype t, unary_ki
       }
     });
   });
-  (void)who;
 }
 
 inline void emit_unary(emitter& e, const node& n, const op::unary& u) {
@@ -122,7 +120,7 @@ inline void emit_unary(emitter& e, const node& n, const op::unary& u) {
                      {.kind = u.kind, .alpha = u.alpha, .beta = u.beta, .size = size}),
            {src}, dst);
   } else {
-    e.emit(n, integer_unary(n.name, e.at(x).type, u.kind, size), {src}, dst);
+    e.emit(n, integer_unary(e.at(x).type, u.kind, size), {src}, dst);
   }
   e.produced(y, dst);
 }

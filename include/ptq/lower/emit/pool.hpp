@@ -210,7 +210,7 @@ inline int emit_affine(emitter& e, const node& n, binary_kind kind, int x, int o
   const int dst = e.create(s.value, dtype::f32, s.dims, s.memory);
   const operand_view b{operand_dims, plain_order(operand_dims.rank())};
   const auto over = broadcast_over(s.dims, s.memory, e.operand(x), b);
-  e.emit(n, e.prepare(&kernels::kernel_table::binary, {.kind = kind, .over = over}), {x, operand}, dst);
+  e.emit(n, e.prepare(&kernels::kernel_table::binary, {.kind = kind, .over = over, .act = {}}), {x, operand}, dst);
   return dst;
 }
 

@@ -189,7 +189,7 @@ inline void emit_integer(emitter& e, const node& n, const weighted_call& call, c
   const int dst = e.create_codes(add->outputs[0], call.memory);
   auto& s = e.emit(n, e.prepare(&kernels::kernel_table::qconv, args), operands, dst, true);
   s.macs = weighted_macs(call.geometry);
-  s.what += "+" + op_name(add->what);
+  s.what += std::string("+") + op_name(add->what);
   adds.done.insert(add_index);
   e.produced(add->outputs[0], dst);
 }

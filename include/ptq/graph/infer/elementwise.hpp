@@ -1,7 +1,7 @@
 #pragma once
 // SPDX-License-Identifier: Apache-2.0
-// Extents of elementwise families, and the arithmetic on
-// small integer values that shape computations are made of.
+// Extents of elementwise families, and the arithmetic on small integer values that shape computations
+// are made of.
 
 #include <algorithm>
 #include <cmath>

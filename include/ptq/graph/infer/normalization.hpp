@@ -66,3 +66,5 @@ inline std::vector<inferred> infer(const op::group_norm& o, const operands& in) 
   }
   return {like(in)};
 }
+
+}  // namespace ptq::inference

@@ -59,7 +59,7 @@ struct binding {
 ///
 /// throws  shape_error naming the input if it does not exist, the rank differs, or a fixed extent
 /// would change
-inline graph bind(graph g, const std::vector<binding>& inputs);
+inline graph bind_inputs(graph g, const std::vector<binding>& inputs);
 
 // -------------------------------------------------------------------------------------------------
 
@@ -149,12 +149,12 @@ inline inference_result infer_elements(graph g) {
 
 inline graph infer(graph g) { return infer_elements(std::move(g)).g; }
 
-inline graph bind(graph g, const std::vector<binding>& inputs) {
+inline graph bind_inputs(graph g, const std::vector<binding>& inputs) {
   std::map<std::string, std::int64_t> named;
   const auto fix = [&](value& v, int axis, std::int64_t e) {
     if (e < 0) return;
     if (v.dims[axis] >= 0 && v.dims[axis] != e)
-      throw shape_error("bind: input '" + v.name + "': extent of axis " + std::to_string(axis) +
+      throw shape_error("bind_inputs: input '" + v.name + "': extent of axis " + std::to_string(axis) +
                         ": expected " + std::to_string(v.dims[axis]) + ", got " +
                         std::to_string(e));
     v.dims[axis] = e;
@@ -162,14 +162,14 @@ inline graph bind(graph g, const std::vector<binding>& inputs) {
     if (at >= v.dim_names.size() || v.dim_names[at].empty()) return;
     const auto [entry, fresh] = named.emplace(v.dim_names[at], e);
     if (!fresh && entry->second != e)
-      throw shape_error("bind: input '" + v.name + "': dimension '" + v.dim_names[at] +
+      throw shape_error("bind_inputs: input '" + v.name + "': dimension '" + v.dim_names[at] +
                         "': expected " + std::to_string(entry->second) + ", got " +
                         std::to_string(e));
   };
   for (const auto& b : inputs) {
     const auto id = g.find(b.input);
     if (id == none || std::find(g.inputs.begin(), g.inputs.end(), id) == g.inputs.end())
-      throw shape_error("bind: input '" + b.input + "': expected an input of the graph, got none");
+      throw shape_error("bind_inputs: input '" + b.input + "': expected an input of the graph, got none");
     auto& v = g[id];
     if (!v.shaped) {
       v.dims = b.dims;
@@ -177,7 +177,7 @@ inline graph bind(graph g, const std::vector<binding>& inputs) {
       continue;
     }
     if (v.dims.rank() != b.dims.rank())
-      throw shape_error("bind: input '" + b.input + "': shape: expected " + v.dims.text() +
+      throw shape_error("bind_inputs: input '" + b.input + "': shape: expected " + v.dims.text() +
                         ", got " + b.dims.text());
     for (int i = 0; i < b.dims.rank(); ++i) fix(v, i, b.dims[i]);
   }

@@ -178,12 +178,15 @@ inline void define_outputs(importer& in, const graph_proto& g, const tensor_sour
     in.g.outputs.push_back(id);
     if (!o.is_tensor) continue;
     // What the file declares is kept for export, but extents hold only once they are inferred.
-    value v = declared(o, from, "output");
+    const value v = declared(o, from, "output");
     value& y = in.g[id];
-    if (y.shaped || y.constant) continue;
+    if (y.constant) continue;
     y.type = v.type;
-    y.dims = std::move(v.dims);
-    y.dim_names = std::move(v.dim_names);
+    if (!y.shaped) y.dims = v.dims;
+    if (y.dims.rank() != v.dims.rank()) continue;
+    for (int a = 0; a < y.dims.rank(); ++a)
+      if (y.dims[a] == unknown) y.dims[a] = v.dims[a];
+    if (y.dim_names.empty()) y.dim_names = v.dim_names;
   }
   if (in.g.outputs.empty()) fail(from, "outputs: expected at least 1, got none");
 }

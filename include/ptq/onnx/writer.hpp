@@ -69,6 +69,10 @@ inline void write_node(pbf& parent, const node_proto& n) {
   for (const auto& a : n.attributes) write_attribute(w, a);
 }
 
+/// protozero drops a nested message without fields; here an empty one means something: an unknown
+/// extent, a scalar.
+inline void put_empty(pbf& w, std::uint32_t tag) { w.add_message(tag, std::string()); }
+
 inline void write_value(pbf& parent, std::uint32_t tag, const value_info_proto& v) {
   pbf w(parent, tag);
   put(w, field::value_info::name, v.name);
@@ -76,13 +80,18 @@ inline void write_value(pbf& parent, std::uint32_t tag, const value_info_proto& 
   pbf t(type, field::type::tensor_type);
   t.add_int32(field::tensor_type::elem_type, v.type);
   if (!v.shaped) return;
+  if (v.dims.empty()) return put_empty(t, field::tensor_type::shape);
   pbf s(t, field::tensor_type::shape);
   for (const auto& d : v.dims) {
+    if (d.extent < 0 && d.param.empty()) {
+      put_empty(s, field::tensor_shape::dim);
+      continue;
+    }
     pbf dim(s, field::tensor_shape::dim);
     if (d.extent >= 0)
       dim.add_int64(field::dimension::value, d.extent);
     else
-      put_unless_empty(dim, field::dimension::param, d.param);
+      put(dim, field::dimension::param, d.param);
   }
 }
 

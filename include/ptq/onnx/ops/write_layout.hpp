@@ -81,7 +81,7 @@ inline void write(exporter& e, const node& n, const op::resize& r) {
   auto p = e.begin(n, "Resize");
   e.set(p, "mode", word_of(modes, r.how));
   e.set(p, "coordinate_transformation_mode", word_of(coordinates, r.at));
-  if (r.how == resize::mode::nearest) e.set(p, "nearest_mode", word_of(roundings, r.near));
+  e.set(p, "nearest_mode", word_of(roundings, r.near));
   if (r.how == resize::mode::cubic) e.set(p, "cubic_coeff_a", r.cubic_a);
   if (r.extrapolation != 0.0f) e.set(p, "extrapolation_value", r.extrapolation);
   e.flag(p, "exclude_outside", r.exclude_outside, false);

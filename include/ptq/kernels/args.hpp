@@ -74,7 +74,7 @@ struct qconv_args {
 struct qmatmul_args {
   std::int64_t m = 1, n = 1, k = 1;
   bool a_trans = false, b_trans = false;
-  std::span<const std::int64_t> a_offset, b_offset;  // [batch], elements
+  std::span<const std::int64_t> a_offset = {}, b_offset = {};  // [batch], elements
   std::int32_t a_zero_point = 0, b_zero_point = 0;
   int_epilogue epilogue;                              // multiplier has one element; no add
 };
@@ -139,17 +139,17 @@ struct conv_args {
   conv_geometry geometry;
   const float* weights = nullptr;      // [out_c, kernel_h, kernel_w, in_c / groups]
   const float* bias = nullptr;
-  clamp act;
+  clamp act = {};
 };
 
 /// Batched f32 product a · b + bias. src: a, b (unless `b` below), dst contiguous [batch, m, n].
 struct matmul_args {
   std::int64_t m = 1, n = 1, k = 1;
   bool a_trans = false, b_trans = false;
-  std::span<const std::int64_t> a_offset, b_offset;  // [batch], elements
+  std::span<const std::int64_t> a_offset = {}, b_offset = {};  // [batch], elements
   const float* b = nullptr;            // constant right side, packed once; then src has a alone
   const float* bias = nullptr;         // [n] or null
-  clamp act;
+  clamp act = {};
 };
 
 /// src, dst f32 [size]
@@ -162,7 +162,7 @@ struct unary_args {
 struct binary_args {
   binary_kind kind = binary_kind::add;
   broadcast over;
-  clamp act;
+  clamp act = {};
 };
 /// f32 pooling over n h w c
 struct pool_args {

@@ -1,16 +1,19 @@
 #pragma once
 // SPDX-License-Identifier: Apache-2.0
-// Integer convolution as a matrix product over rows that are only pointed at: no im2col. Four ways to find the rows,
-// chosen when prepared; all run the one micro-kernel of gemm.hpp.
+// Integer convolution as a matrix product over rows that are only pointed at: no im2col. Four ways
+// to find the rows, chosen when prepared; all run the one micro-kernel of gemm.hpp.
 //   direct     1×1: a row is a source pixel
-//   indirect   a pointer per tap and output pixel, to a row of zero points where the tap lies in the padding
-//   runs       few channels: kernel_w · in_c neighbouring bytes of one image row are one run of K (a first layer);
+//   indirect   a pointer per tap and output pixel, to a row of zero points where the tap lies in
+//   the padding runs       few channels: kernel_w · in_c neighbouring bytes of one image row are
+//   one run of K (a first layer);
 //              windows that cross a side border are copied, padded, into scratch
-//   gathered   the rest (fewer than 4 contiguous bytes, dilated first layers): every window is copied
-// Padding bytes hold the zero point, so that bias − zero_point · Σw, folded when packed, is right at the borders too.
+//   gathered   the rest (fewer than 4 contiguous bytes, dilated first layers): every window is
+//   copied
+// Padding bytes hold the zero point, so that bias − zero_point · Σw, folded when packed, is right
+// at the borders too.
 //
-// A unit is a block of output pixels times some panels of output channels; panels outermost, so that a thread keeps its
-// share of the weights in its cache.
+// A unit is a block of output pixels times some panels of output channels; panels outermost, so
+// that a thread keeps its share of the weights in its cache.
 
 #include <algorithm>
 #include <cstdint>
@@ -28,7 +31,7 @@ namespace ptq::native {
 struct conv_panel {
   std::int64_t weights = 0;  // byte offset
   std::int64_t group = 0, channel = 0, columns = 0;
-  std::int64_t padded = 0;   // offset into bias and multiplier
+  std::int64_t padded = 0;  // offset into bias and multiplier
   int vectors = 0;
 };
 
@@ -43,7 +46,7 @@ struct conv_object {
   const std::int8_t* weights = nullptr;
   const std::int32_t* bias = nullptr;
   const float* multiplier = nullptr;
-  const std::uint8_t* padding = nullptr;       // a row of zero points, as long as any row
+  const std::uint8_t* padding = nullptr;  // a row of zero points, as long as any row
 };
 
 /// Rows of a block, and of its pointer table: a last tile may read pointers beyond the block.
@@ -54,7 +57,7 @@ template <class Isa>
 struct conv_rows {
   const conv_object& c;
   const std::uint8_t* src;
-  const std::uint8_t** table;   // [taps][block_pitch]
+  const std::uint8_t** table;  // [taps][block_pitch]
   std::uint8_t* windows;
 
   /// Top left corner of the window of an output pixel.
@@ -190,9 +193,10 @@ PTQ_ALWAYS_INLINE void choose_rows(conv_object& c) {
   const kernels::conv_geometry& g = c.g;
   using way = conv_object::way;
   const std::int64_t in = g.group_in(), kernel = g.kernel_h * g.kernel_w;
-  const bool runs = g.groups == 1 && g.kernel_w > 1 && g.dilation_w == 1 &&
-                    g.src_pixel() == in && g.kernel_w * in >= 4;
-  // below 16 channels a pointer per tap costs more than it saves; beyond 64 padding to 4 no longer matters
+  const bool runs = g.groups == 1 && g.kernel_w > 1 && g.dilation_w == 1 && g.src_pixel() == in &&
+                    g.kernel_w * in >= 4;
+  // below 16 channels a pointer per tap costs more than it saves; beyond 64 padding to 4 no longer
+  // matters
   if (runs && (in < 16 || (in % 4 != 0 && in < 64))) {
     c.rows_by = way::runs;
     c.taps = g.kernel_h;
@@ -210,8 +214,8 @@ PTQ_ALWAYS_INLINE void choose_rows(conv_object& c) {
   }
 }
 
-/// Block sizes: about 48 rows share a pass over a panel, 256 KiB of panels stay in the second-level cache, and there are
-/// 32 units where the shape allows, for 16 threads.
+/// Block sizes: about 48 rows share a pass over a panel, 256 KiB of panels stay in the second-level
+/// cache, and there are 32 units where the shape allows, for 16 threads.
 template <class Isa>
 PTQ_ALWAYS_INLINE void choose_blocks(conv_object& c) {
   constexpr std::int64_t usual_rows = 48, cached_bytes = 256 << 10, enough_units = 32;
@@ -224,7 +228,8 @@ PTQ_ALWAYS_INLINE void choose_blocks(conv_object& c) {
   };
   while (units() < enough_units && c.panels_per_unit > 1)
     c.panels_per_unit = (c.panels_per_unit + 1) / 2;
-  while (units() < enough_units && c.pixels / c.blocks >= 2 * gemm_shape<Isa>::rows(1)) c.blocks *= 2;
+  while (units() < enough_units && c.pixels / c.blocks >= 2 * gemm_shape<Isa>::rows(1))
+    c.blocks *= 2;
   c.block = std::max<std::int64_t>(1, (c.pixels + c.blocks - 1) / c.blocks);
   constexpr std::int64_t rows = gemm_shape<Isa>::rows(gemm_shape<Isa>::vectors);
   if (c.blocks > 1) c.block = (c.block + rows - 1) / rows * rows;
@@ -238,7 +243,8 @@ std::int32_t pack_column(const conv_object& c, const std::int8_t* from, std::int
   const std::int64_t tap_bytes = panel_bytes<Isa>(1, c.depth, vectors);
   const std::int64_t k_all = c.g.kernel_h * c.g.kernel_w * c.g.group_in();
   std::int32_t sum = 0;
-  for (std::int64_t i = 0; i < k_all; ++i) {  // gathered rows may be longer than k_all: those weights stay 0
+  for (std::int64_t i = 0; i < k_all;
+       ++i) {  // gathered rows may be longer than k_all: those weights stay 0
     sum += from[i];
     const std::int64_t tap = i / c.depth, k = i % c.depth;
     to[tap * tap_bytes + weight_offset<Isa>(k, c.depth, column, vectors)] = from[i];
@@ -261,7 +267,8 @@ kernels::prepared prepare_conv(const kernels::qconv_args& a) {
   c.panels = g.groups * group_panels;
   choose_blocks<Isa>(c);
 
-  const std::int64_t last = g.group_out() - (group_panels - 1) * widest;  // columns of a group's last panel
+  const std::int64_t last =
+      g.group_out() - (group_panels - 1) * widest;  // columns of a group's last panel
   const int last_vectors = static_cast<int>((last + lanes - 1) / lanes);
   const std::int64_t group_columns = (group_panels - 1) * widest + last_vectors * lanes;
   const std::int64_t group_bytes =
@@ -321,7 +328,8 @@ kernels::prepared prepare_conv(const kernels::qconv_args& a) {
   using way = conv_object::way;
   p.run = run_conv<Isa>;
   p.units = c.blocks * ((c.panels + c.panels_per_unit - 1) / c.panels_per_unit);
-  p.scratch = static_cast<std::size_t>(c.taps * block_pitch) * (sizeof(void*) + static_cast<std::size_t>(c.slot));
+  p.scratch = static_cast<std::size_t>(c.taps * block_pitch) *
+              (sizeof(void*) + static_cast<std::size_t>(c.slot));
   p.name = c.rows_by == way::direct     ? "gemm"
            : c.rows_by == way::indirect ? "indirect gemm"
            : c.rows_by == way::runs     ? "row-run gemm"

@@ -1,12 +1,14 @@
 #pragma once
 // SPDX-License-Identifier: Apache-2.0
-// Depthwise integer convolution: every channel is its own filter, so a lane is a channel. Four taps' bytes of 4 · lanes
-// channels are interleaved into dwords (eight unpacks) and multiplied four at a time like the matrix kernels' K; the
-// unpacks leave channels in the order that packing restores for free when the codes are stored.
+// Depthwise integer convolution: every channel is its own filter, so a lane is a channel. Four
+// taps' bytes of 4 · lanes channels are interleaved into dwords (eight unpacks) and multiplied four
+// at a time like the matrix kernels' K; the unpacks leave channels in the order that packing
+// restores for free when the codes are stored.
 //
-// Taps lie in slots of four. A 3×3 filter without dilation takes one group of slots per column (three rows and one
-// empty slot), so that an interleaved column serves the three output pixels that it touches; other filters fill slots
-// in order. A unit is one output row times some blocks of channels.
+// Taps lie in slots of four. A 3×3 filter without dilation takes one group of slots per column
+// (three rows and one empty slot), so that an interleaved column serves the three output pixels
+// that it touches; other filters fill slots in order. A unit is one output row times some blocks of
+// channels.
 
 #include <algorithm>
 #include <cstdint>
@@ -22,43 +24,48 @@ namespace ptq::native {
 
 struct depthwise_block {
   std::int64_t channel = 0, columns = 0;
-  std::int64_t weights = 0, padded = 0;  // offsets: bytes of weights, elements of bias and multiplier
-  int width = 16;                        // channels of the registers used
+  std::int64_t weights = 0,
+               padded = 0;  // offsets: bytes of weights, elements of bias and multiplier
+  int width = 16;           // channels of the registers used
 };
 
 struct depthwise_object {
   kernels::conv_geometry g;
   epilogue_rule rule;
-  bool columns3 = false;                 // the 3×3 form
-  std::int64_t groups = 1;               // groups of four slots
-  std::int64_t repeat = 1;               // output channels per input channel
+  bool columns3 = false;    // the 3×3 form
+  std::int64_t groups = 1;  // groups of four slots
+  std::int64_t repeat = 1;  // output channels per input channel
   std::int64_t blocks = 1, blocks_per_unit = 1, parts = 1;
   const depthwise_block* block = nullptr;
   const std::int8_t* weights = nullptr;
-  const std::int32_t* bias = nullptr;    // in interleaved order, like the multipliers
+  const std::int32_t* bias = nullptr;  // in interleaved order, like the multipliers
   const float* multiplier = nullptr;
   const std::uint8_t* padding = nullptr;  // 64 zero points
 };
 
 /// One block's run along an output row.
 struct depthwise_run {
-  const std::uint8_t* const* tap = nullptr;  // [slots] at the run's first pixel (3×3: [rows], at column 0)
-  const std::int64_t* pitch = nullptr;       // [slots] bytes from output pixel to output pixel (3×3: column to column)
+  const std::uint8_t* const* tap =
+      nullptr;  // [slots] at the run's first pixel (3×3: [rows], at column 0)
+  const std::int64_t* pitch =
+      nullptr;  // [slots] bytes from output pixel to output pixel (3×3: column to column)
   std::int64_t groups = 1, first = 0, count = 0;
-  std::int64_t in_w = 0, left = 0, stride = 1;  // 3×3 only: image width, column of the first tap of pixel `first`
+  std::int64_t in_w = 0, left = 0,
+               stride = 1;  // 3×3 only: image width, column of the first tap of pixel `first`
   const std::uint8_t* padding = nullptr;
   const std::int8_t* weights = nullptr;
   const std::int32_t* bias = nullptr;
   const float* multiplier = nullptr;
   const epilogue_rule* rule = nullptr;
-  tile_target to;                            // first pixel; columns of the block
+  tile_target to;  // first pixel; columns of the block
 };
 
 /// Bytes of a block's weights per group of slots.
 template <class S>
 inline constexpr int depthwise_group_bytes = S::steps * 16 * S::lanes;
 
-/// Where slot `t` of the group of `channel` (within the block) is packed; widened to 16 bits where steps are 2.
+/// Where slot `t` of the group of `channel` (within the block) is packed; widened to 16 bits where
+/// steps are 2.
 template <class S>
 PTQ_ALWAYS_INLINE void put_depthwise_weight(std::int8_t* group, int channel, int t, std::int8_t w) {
   const int j = channel % 16 / 4, lane = channel / 16 * 4 + channel % 4;
@@ -138,8 +145,7 @@ struct depthwise_kernel {
     float lane[width];
     for (int j = 0; j < 4; ++j)
       S::store(lane + j * S::lanes, e.real(acc[j], S::load(r.multiplier + j * S::lanes)));
-    for (int c = 0; c < r.to.columns; ++c)
-      y[c] = lane[c % 16 / 4 * S::lanes + c / 16 * 4 + c % 4];
+    for (int c = 0; c < r.to.columns; ++c) y[c] = lane[c % 16 / 4 * S::lanes + c / 16 * 4 + c % 4];
   }
 
   /// Any filter: slots in order, taps of the run all inside the image or all in the padding.

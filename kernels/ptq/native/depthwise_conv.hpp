@@ -1,7 +1,8 @@
 #pragma once
 // SPDX-License-Identifier: Apache-2.0
-// Depthwise convolution around the kernels of depthwise.hpp (which includes this): packing, rows and borders. Several
-// output channels per input channel are brought to the plain case by repeating the bytes of the rows in scratch.
+// Depthwise convolution around the kernels of depthwise.hpp (which includes this): packing, rows
+// and borders. Several output channels per input channel are brought to the plain case by repeating
+// the bytes of the rows in scratch.
 
 #include <algorithm>
 #include <cstdint>
@@ -23,11 +24,11 @@ template <class Isa>
 struct depthwise_row {
   const depthwise_object& d;
   const kernels::operands& io;
-  const std::uint8_t** tap;       // scratch: [slots]
-  std::int64_t* pitch;            // scratch: [slots]
-  const std::uint8_t** rows;      // scratch: [kernel_h], null outside the image
-  std::uint8_t* repeated;         // scratch: [kernel_h][in_w][out_c] when channels repeat
-  std::int64_t pixel = 0;         // bytes from pixel to pixel of `rows`
+  const std::uint8_t** tap;   // scratch: [slots]
+  std::int64_t* pitch;        // scratch: [slots]
+  const std::uint8_t** rows;  // scratch: [kernel_h], null outside the image
+  std::uint8_t* repeated;     // scratch: [kernel_h][in_w][out_c] when channels repeat
+  std::int64_t pixel = 0;     // bytes from pixel to pixel of `rows`
 
   void find_rows(std::int64_t row) {
     const kernels::conv_geometry& g = d.g;
@@ -79,7 +80,8 @@ struct depthwise_row {
     run_depthwise_block<Isa>(r, b.width, true);
   }
 
-  /// Runs of pixels whose taps stay on one side of the borders: single pixels at the borders, all between at once.
+  /// Runs of pixels whose taps stay on one side of the borders: single pixels at the borders, all
+  /// between at once.
   void run_slots(depthwise_run r, const depthwise_block& b) const {
     const kernels::conv_geometry& g = d.g;
     const std::int64_t reach = (g.kernel_w - 1) * g.dilation_w;
@@ -134,9 +136,11 @@ void run_depthwise(const void* object, const kernels::operands& io, std::byte* s
   }
 }
 
-/// Cuts `channels` into blocks of the widest registers, then narrower ones; returns the count, and fills `block` if any.
+/// Cuts `channels` into blocks of the widest registers, then narrower ones; returns the count, and
+/// fills `block` if any.
 template <class Isa>
-std::int64_t cut_channels(std::int64_t channels, std::int64_t groups, depthwise_block* block) noexcept {
+std::int64_t cut_channels(std::int64_t channels, std::int64_t groups,
+                          depthwise_block* block) noexcept {
   constexpr int steps = has_dpbusd<Isa> ? 1 : 2;
   std::int64_t n = 0, weights = 0, padded = 0;
   for (std::int64_t c = 0; c < channels; ++n) {
@@ -181,9 +185,9 @@ void pack_depthwise_block(const depthwise_object& d, const depthwise_block& b,
                                  static_cast<int>(slot % 4), w);
     }
     const std::int64_t at = b.padded + c % 16 / 4 * lanes + c / 16 * 4 + c % 4;
-    bias[at] = static_cast<std::int32_t>(
-        static_cast<std::uint32_t>(a.bias ? a.bias[o] : 0) -
-        static_cast<std::uint32_t>(a.x_zero_point) * static_cast<std::uint32_t>(sum));
+    bias[at] = static_cast<std::int32_t>(static_cast<std::uint32_t>(a.bias ? a.bias[o] : 0) -
+                                         static_cast<std::uint32_t>(a.x_zero_point) *
+                                             static_cast<std::uint32_t>(sum));
     multiplier[at] = a.epilogue.multiplier.data()[a.epilogue.multiplier.size() == 1 ? 0 : o];
   }
 }

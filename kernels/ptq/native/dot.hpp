@@ -1,11 +1,12 @@
 #pragma once
 // SPDX-License-Identifier: Apache-2.0
-// The integer registers of an ISA: one struct with the same members for every width. The heart is the product of four
-// u8 activations with four s8 weights added to an int32 lane, exact everywhere:
+// The integer registers of an ISA: one struct with the same members for every width. The heart is
+// the product of four u8 activations with four s8 weights added to an int32 lane, exact everywhere:
 //   avx512_vnni   one vpdpbusd (its sum of four products does not saturate)
-//   otherwise     both sides widened to 16 bit, two pmaddwd: `steps` is 2, step 0 takes bytes 0 and 2, step 1 bytes 1
-//                 and 3 of each group of four, so that an activation's bytes are split by one mask and one shift, and
-//                 weights are packed in that order (`weight_position`)
+//   otherwise     both sides widened to 16 bit, two pmaddwd: `steps` is 2, step 0 takes bytes 0 and
+//   2, step 1 bytes 1
+//                 and 3 of each group of four, so that an activation's bytes are split by one mask
+//                 and one shift, and weights are packed in that order (`weight_position`)
 // pmaddubsw would be 1.3 times as fast and saturates: 255 · 127 · 2 exceeds int16.
 
 #include <concepts>
@@ -32,7 +33,8 @@ inline constexpr bool has_dpbusd = false;
 /// Bytes of the widest register of a tag; 0 where only plain C++ is known.
 #if XSIMD_WITH_SSE2
 template <class Isa>
-inline constexpr int register_bytes = static_cast<int>(sizeof(typename xsimd::batch<float, typename Isa::arch>));
+inline constexpr int register_bytes =
+    static_cast<int>(sizeof(typename xsimd::batch<float, typename Isa::arch>));
 #else
 template <class Isa>
 inline constexpr int register_bytes = 0;
@@ -48,7 +50,8 @@ struct simd_layout {
   static constexpr int lanes = Lanes;
   static constexpr int steps = has_dpbusd<Isa> ? 1 : 2;
 
-  /// Where weight `t` (0 … 3) of lane `l` is packed within the 4 · lanes bytes of a register's group of four.
+  /// Where weight `t` (0 … 3) of lane `l` is packed within the 4 · lanes bytes of a register's
+  /// group of four.
   static PTQ_ALWAYS_INLINE int weight_position(int l, int t) {
     return has_dpbusd<Isa> ? 4 * l + t : (t & 1) * 2 * Lanes + 2 * l + (t >> 1);
   }
@@ -62,8 +65,12 @@ struct simd_layout {
 /// Plain C++ of four lanes, for compilers and machines without intrinsics below.
 template <class Isa>
 struct simd<Isa, 0> : simd_layout<Isa, 4> {
-  struct ints { std::int32_t v[4]; };
-  struct floats { float v[4]; };
+  struct ints {
+    std::int32_t v[4];
+  };
+  struct floats {
+    float v[4];
+  };
   template <class R, class F>
   static PTQ_ALWAYS_INLINE R each(F&& f) {
     R r;
@@ -72,28 +79,46 @@ struct simd<Isa, 0> : simd_layout<Isa, 4> {
   }
   static std::uint32_t bits(std::int32_t x) { return static_cast<std::uint32_t>(x); }
   static std::int32_t wrap(std::uint32_t x) { return static_cast<std::int32_t>(x); }
-  static ints load(const void* p) { ints r; std::memcpy(&r, p, 16); return r; }
-  static floats load(const float* p) { floats r; std::memcpy(&r, p, 16); return r; }
+  static ints load(const void* p) {
+    ints r;
+    std::memcpy(&r, p, 16);
+    return r;
+  }
+  static floats load(const float* p) {
+    floats r;
+    std::memcpy(&r, p, 16);
+    return r;
+  }
   static void store(void* p, ints x) { std::memcpy(p, &x, 16); }
   static void store(float* p, floats x) { std::memcpy(p, &x, 16); }
   static ints zero() { return set(0); }
-  static ints set(std::int32_t x) { return each<ints>([&](int) { return x; }); }
-  static floats set(float x) { return each<floats>([&](int) { return x; }); }
+  static ints set(std::int32_t x) {
+    return each<ints>([&](int) { return x; });
+  }
+  static floats set(float x) {
+    return each<floats>([&](int) { return x; });
+  }
   static ints add(ints a, ints b) {
     return each<ints>([&](int i) { return wrap(bits(a.v[i]) + bits(b.v[i])); });
   }
   static ints subtract(ints a, ints b) {
     return each<ints>([&](int i) { return wrap(bits(a.v[i]) - bits(b.v[i])); });
   }
-  static floats add(floats a, floats b) { return each<floats>([&](int i) { return a.v[i] + b.v[i]; }); }
-  static floats multiply(floats a, floats b) { return each<floats>([&](int i) { return a.v[i] * b.v[i]; }); }
+  static floats add(floats a, floats b) {
+    return each<floats>([&](int i) { return a.v[i] + b.v[i]; });
+  }
+  static floats multiply(floats a, floats b) {
+    return each<floats>([&](int i) { return a.v[i] * b.v[i]; });
+  }
   static floats clamp(floats x, floats low, floats high) {
     return each<floats>([&](int i) {
       const float y = x.v[i] < low.v[i] ? low.v[i] : x.v[i];
       return high.v[i] < y ? high.v[i] : y;
     });
   }
-  static floats to_float(ints x) { return each<floats>([&](int i) { return static_cast<float>(x.v[i]); }); }
+  static floats to_float(ints x) {
+    return each<floats>([&](int i) { return static_cast<float>(x.v[i]); });
+  }
   /// Half to even for |x| <= 2^22: adding 1.5 · 2^23 leaves the rounded integer in the low bits.
   static ints round(floats x) {
     return each<ints>([&](int i) {
@@ -108,10 +133,12 @@ struct simd<Isa, 0> : simd_layout<Isa, 4> {
     std::memcpy(&x, p, 4);
     return set(x);
   }
-  template <int Step> static ints activations(ints x) {
+  template <int Step>
+  static ints activations(ints x) {
     return each<ints>([&](int i) { return wrap((bits(x.v[i]) >> (8 * Step)) & 0x00ff00ffu); });
   }
-  template <int Step> static ints weights(const std::int8_t* p) {
+  template <int Step>
+  static ints weights(const std::int8_t* p) {
     return each<ints>([&](int i) {
       const std::int8_t* w = p + 8 * Step + 2 * i;
       return wrap((bits(w[0]) & 0xffffu) | (bits(w[1]) << 16));
@@ -127,7 +154,8 @@ struct simd<Isa, 0> : simd_layout<Isa, 4> {
   static ints load_codes(const std::uint8_t* p) {
     return each<ints>([&](int i) { return static_cast<std::int32_t>(p[i]); });
   }
-  template <int Count> static void store_codes(std::uint8_t* p, const ints* x) {
+  template <int Count>
+  static void store_codes(std::uint8_t* p, const ints* x) {
     for (int j = 0; j < 4 * Count; ++j) p[j] = static_cast<std::uint8_t>(x[j / 4].v[j % 4]);
   }
   static void store_interleaved(std::uint8_t* p, const ints* x) { store_codes<4>(p, x); }

@@ -1,10 +1,11 @@
 #pragma once
 // SPDX-License-Identifier: Apache-2.0
-// `simd` (dot.hpp, which includes this) on x86: 128, 256 and 512 bits. Members with the same name do the same on every
-// width; a narrower width on a wider ISA (blocks of 16 channels under AVX-512) takes that ISA's instructions.
+// `simd` (dot.hpp, which includes this) on x86: 128, 256 and 512 bits. Members with the same name
+// do the same on every width; a narrower width on a wider ISA (blocks of 16 channels under AVX-512)
+// takes that ISA's instructions.
 //
-// `clamp` keeps the specification's std::max, then std::min also for -0: maxps and minps return their second operand
-// when both compare equal.
+// `clamp` keeps the specification's std::max, then std::min also for -0: maxps and minps return
+// their second operand when both compare equal.
 
 #include <cstdint>
 #include <cstring>
@@ -158,7 +159,8 @@ struct simd<Isa, 32> : simd_layout<Isa, 8> {
     // packs works within 128-bit halves: dwords 0, 1 of the halves hold registers 0 and 1
     const ints words = _mm256_packs_epi32(x[0], x[Count - 1]);
     const ints bytes = _mm256_packus_epi16(words, words);
-    const ints order = _mm256_permutevar8x32_epi32(bytes, _mm256_setr_epi32(0, 4, 1, 5, 0, 0, 0, 0));
+    const ints order =
+        _mm256_permutevar8x32_epi32(bytes, _mm256_setr_epi32(0, 4, 1, 5, 0, 0, 0, 0));
     const __m128i low = _mm256_castsi256_si128(order);
     if constexpr (Count == 2)
       _mm_storeu_si128(reinterpret_cast<__m128i*>(p), low);
@@ -233,8 +235,7 @@ struct simd<Isa, 64> : simd_layout<Isa, 16> {
   static PTQ_ALWAYS_INLINE void store_codes(std::uint8_t* p, const ints* x) {
     if constexpr (Count == 4) {
       const ints words01 = _mm512_packs_epi32(x[0], x[1]), words23 = _mm512_packs_epi32(x[2], x[3]);
-      const ints order =
-          _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+      const ints order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
       store(p, _mm512_permutexvar_epi32(order, _mm512_packus_epi16(words01, words23)));
     } else {
       unrolled<Count>([&](auto j) PTQ_INLINE_LAMBDA {

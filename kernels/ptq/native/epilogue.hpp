@@ -1,10 +1,10 @@
 #pragma once
 // SPDX-License-Identifier: Apache-2.0
-// From accumulators in registers to the destination: requantize_value, add_value and the float store of
-// core/numeric.hpp and kernels/args.hpp, lane by lane and bit for bit. Three facts make that possible without care for
-// contraction: the requantizing product is followed by a clamp, not by an addition; both products of the add stage are
-// exact (short multipliers), so that a fused multiply-add rounds as two instructions do; the conversion rounds half to
-// even.
+// From accumulators in registers to the destination: requantize_value, add_value and the float
+// store of core/numeric.hpp and kernels/args.hpp, lane by lane and bit for bit. Three facts make
+// that possible without care for contraction: the requantizing product is followed by a clamp, not
+// by an addition; both products of the add stage are exact (short multipliers), so that a fused
+// multiply-add rounds as two instructions do; the conversion rounds half to even.
 
 #include <cstdint>
 
@@ -13,7 +13,8 @@
 
 namespace ptq::native {
 
-/// An int_epilogue with its bounds as the arithmetic wants them; multipliers lie elsewhere, per channel.
+/// An int_epilogue with its bounds as the arithmetic wants them; multipliers lie elsewhere, per
+/// channel.
 struct epilogue_rule {
   enum class kind : std::int32_t { codes, codes_added, reals } what = kind::codes;
   float low = 0, high = 255;  // codes: lo − z, hi − z; reals: the clamp
@@ -72,8 +73,8 @@ struct epilogue {
   }
   /// The code of the sum with the residual's code r.
   PTQ_ALWAYS_INLINE ints code_added(ints acc, floats multiplier, ints r) const {
-    const floats own = S::multiply(S::to_float(S::round(real(acc, multiplier))),
-                                   S::set(rule.add_multiplier));
+    const floats own =
+        S::multiply(S::to_float(S::round(real(acc, multiplier))), S::set(rule.add_multiplier));
     const floats other = S::multiply(S::to_float(S::subtract(r, S::set(rule.r_zero_point))),
                                      S::set(rule.r_multiplier));
     const floats sum = S::clamp(S::add(own, other), S::set(rule.y_low), S::set(rule.y_high));
@@ -105,7 +106,8 @@ PTQ_ALWAYS_INLINE void copy_few(void* to, const void* from, std::int64_t n) {
   }
 }
 
-/// Stores a tile of Rows × (Vectors · lanes) accumulators; `multiplier` has the tile's columns, padding included.
+/// Stores a tile of Rows × (Vectors · lanes) accumulators; `multiplier` has the tile's columns,
+/// padding included.
 template <class S, int Rows, int Vectors, class Accumulators>
 PTQ_ALWAYS_INLINE void store_tile(const Accumulators& acc, const epilogue_rule& rule,
                                   const float* multiplier, const tile_target& to) {

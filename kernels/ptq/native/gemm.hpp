@@ -1,13 +1,14 @@
 #pragma once
 // SPDX-License-Identifier: Apache-2.0
-// The micro-kernel of every integer product: a tile of rows × vectors of int32 accumulators stays in registers through
-// the whole of K and is requantized from there. Rows are reached through pointers, one per row and "tap" (a run of
-// `depth` contiguous bytes of K), so that one kernel serves matrix products, convolutions over indirect rows and
-// batched products.
+// The micro-kernel of every integer product: a tile of rows × vectors of int32 accumulators stays
+// in registers through the whole of K and is requantized from there. Rows are reached through
+// pointers, one per row and "tap" (a run of `depth` contiguous bytes of K), so that one kernel
+// serves matrix products, convolutions over indirect rows and batched products.
 //
-// Weights of a panel of vectors · lanes columns are packed [tap][depth / 4][vector][lanes × 4 bytes]. When depth is no
-// multiple of 4, the last group of four lies at depth − 4 and its weights are 0 where an earlier group covered them: no
-// activation outside a row is ever read. Hence depth ≥ 4.
+// Weights of a panel of vectors · lanes columns are packed [tap][depth / 4][vector][lanes × 4
+// bytes]. When depth is no multiple of 4, the last group of four lies at depth − 4 and its weights
+// are 0 where an earlier group covered them: no activation outside a row is ever read. Hence depth
+// ≥ 4.
 
 #include <cstdint>
 
@@ -20,17 +21,18 @@ namespace ptq::native {
 struct gemm_tile {
   const std::uint8_t* const* rows = nullptr;  // [taps][row_pitch]
   std::int64_t row_pitch = 0;
-  std::int64_t offset = 0;                    // bytes added to every pointer: a group's first channel
+  std::int64_t offset = 0;  // bytes added to every pointer: a group's first channel
   std::int64_t taps = 1, depth = 0;
   const std::int8_t* weights = nullptr;
-  const std::int32_t* bias = nullptr;         // [vectors · lanes]
-  const float* multiplier = nullptr;          // [vectors · lanes]
-  const std::int32_t* row_terms = nullptr;    // [rows] added to every column, or null
+  const std::int32_t* bias = nullptr;       // [vectors · lanes]
+  const float* multiplier = nullptr;        // [vectors · lanes]
+  const std::int32_t* row_terms = nullptr;  // [rows] added to every column, or null
   const epilogue_rule* rule = nullptr;
   tile_target to;
 };
 
-/// Tile shapes of an ISA: as many accumulators as leave registers for one row's and one tap's operands.
+/// Tile shapes of an ISA: as many accumulators as leave registers for one row's and one tap's
+/// operands.
 template <class Isa, int Bytes = register_bytes<Isa>>
 struct gemm_shape {
   static constexpr int vectors = 2;  // 16 registers: 6 × 2 or 12 × 1 accumulators
@@ -38,7 +40,8 @@ struct gemm_shape {
 };
 template <class Isa>
 struct gemm_shape<Isa, 64> {
-  static constexpr int vectors = 4;  // 32 registers: 24 accumulators, 16 where one vector is too few for more
+  static constexpr int vectors =
+      4;  // 32 registers: 24 accumulators, 16 where one vector is too few for more
   static constexpr int rows(int n) { return n == 4 ? 6 : n == 3 ? 8 : n == 2 ? 12 : 16; }
 };
 
@@ -67,9 +70,8 @@ void gemm_kernel(const gemm_tile& t) {
   ints acc[Rows][Vectors];
   unrolled<Vectors>([&](auto v) PTQ_INLINE_LAMBDA {
     const ints b = S::load(t.bias + decltype(v)::value * S::lanes);
-    unrolled<Rows>([&](auto r) PTQ_INLINE_LAMBDA {
-      acc[decltype(r)::value][decltype(v)::value] = b;
-    });
+    unrolled<Rows>([&](auto r)
+                       PTQ_INLINE_LAMBDA { acc[decltype(r)::value][decltype(v)::value] = b; });
   });
   if (t.row_terms)
     unrolled<Rows>([&](auto r) PTQ_INLINE_LAMBDA {
@@ -92,8 +94,7 @@ void gemm_kernel(const gemm_tile& t) {
         constexpr int step = decltype(s)::value;
         ints b[Vectors];
         unrolled<Vectors>([&](auto v) PTQ_INLINE_LAMBDA {
-          b[decltype(v)::value] =
-              S::template weights<step>(w + decltype(v)::value * S::lanes * 4);
+          b[decltype(v)::value] = S::template weights<step>(w + decltype(v)::value * S::lanes * 4);
         });
         unrolled<Rows>([&](auto r) PTQ_INLINE_LAMBDA {
           constexpr int row = decltype(r)::value;
@@ -124,7 +125,8 @@ PTQ_ALWAYS_INLINE void run_tile_of(const gemm_tile& t) {
     gemm_kernel<Isa, 1, Vectors>(t);
 }
 
-/// All rows of a block times one panel: `t` describes the first tile with to.rows = the block's rows.
+/// All rows of a block times one panel: `t` describes the first tile with to.rows = the block's
+/// rows.
 template <class Isa>
 void run_panel(gemm_tile t, int vectors) {
   const int step = gemm_shape<Isa>::rows(vectors);

@@ -1,12 +1,26 @@
 #pragma once
 // SPDX-License-Identifier: Apache-2.0
-// Instruction sets as tags. Every fast kernel is a template on such a tag; the tag names the xsimd architecture whose
-// registers it uses and inherits from the set that it extends, so that an overload for a parent serves its children.
+// Instruction sets as tags. Every fast kernel is a template on such a tag; the tag names the xsimd
+// architecture whose registers it uses and inherits from the set that it extends, so that an
+// overload for a parent serves its children.
 //
-// No two programs' parts that are compiled with different flags may share a symbol: kernels/isa/*.cpp derive a tag of
-// their own in an unnamed namespace, and headers-only builds use `compiled<features>` (see native.hpp).
+// No two programs' parts that are compiled with different flags may share a symbol:
+// kernels/isa/*.cpp derive a tag of their own in an unnamed namespace, and headers-only builds use
+// `compiled<features>` (see native.hpp).
 
+// g++ 12 warns of its own _mm512_undefined_ps() wherever one of its intrinsics is inlined
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#endif
 #include <xsimd/xsimd.hpp>
+#if XSIMD_WITH_SSE2
+#include <immintrin.h>
+#endif
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic pop
+#endif
 
 namespace ptq::native {
 
@@ -20,7 +34,7 @@ struct portable {
   using arch = xsimd::generic;
 #endif
   static constexpr const char* name = "portable";
-  static constexpr bool fma = false;     // a fused multiply-add is one instruction
+  static constexpr bool fma = false;  // a fused multiply-add is one instruction
 };
 
 #if XSIMD_WITH_SSE4_1
@@ -51,8 +65,10 @@ struct avx512_vnni : avx512 {
 #endif
 
 /// Registers of a tag's architecture.
-template <class Isa> using f32s = xsimd::batch<float, typename Isa::arch>;
-template <class Isa> using s32s = xsimd::batch<std::int32_t, typename Isa::arch>;
+template <class Isa>
+using f32s = xsimd::batch<float, typename Isa::arch>;
+template <class Isa>
+using s32s = xsimd::batch<std::int32_t, typename Isa::arch>;
 
 /// The best tag that this translation unit's flags allow.
 #if XSIMD_WITH_AVX512BW && defined(__AVX512VL__) && defined(__AVX512DQ__) && defined(__AVX512VNNI__)

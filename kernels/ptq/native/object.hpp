@@ -1,9 +1,10 @@
 #pragma once
 // SPDX-License-Identifier: Apache-2.0
-// Memory of prepared objects. A fast kernel keeps everything it packs in one aligned block: a plain struct first, its
-// arrays behind it. Kernel code that is compiled for one ISA must not emit code that others may link to, and creating
-// or releasing a std::shared_ptr emits such code; so the library's ISA files give their tag a `blank` that lives in a
-// baseline file, and headers-only builds use the one below.
+// Memory of prepared objects. A fast kernel keeps everything it packs in one aligned block: a plain
+// struct first, its arrays behind it. Kernel code that is compiled for one ISA must not emit code
+// that others may link to, and creating or releasing a std::shared_ptr emits such code; so the
+// library's ISA files give their tag a `blank` that lives in a baseline file, and headers-only
+// builds use the one below.
 
 #include <cstddef>
 

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+// Which kernels this CPU can run, asked once. The only place of the library that reads the
+// environment (PTQ_ISA).
+
+#include <cstdlib>
+#include <cstring>
+#include <string>
+
+#include <ptq/core/error.hpp>
+#include <ptq/core/tensor.hpp>
+#include <ptq/dispatch.hpp>
+
+#include "isa/library.hpp"
+
+namespace ptq {
+
+namespace isa {
+
+kernels::prepared blank(std::size_t bytes) { return {.object = allocate_aligned(bytes)}; }
+
+}  // namespace isa
+
+namespace {
+
+/// All tables, best first. __builtin_cpu_supports asks the operating system for the registers too.
+struct choices {
+  std::vector<built_kernel> built;
+  std::vector<const kernels::kernel_table*> available;
+
+  choices() {
+#if defined(__x86_64__) || defined(_M_X64)
+    __builtin_cpu_init();
+    const bool sse41 = __builtin_cpu_supports("sse4.1");
+    const bool avx2 = sse41 && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") &&
+                        __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+                        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512cd");
+    const bool vnni = avx512 && __builtin_cpu_supports("avx512vnni");
+    built = {{&isa::avx512_vnni, vnni},
+             {&isa::avx512, avx512},
+             {&isa::avx2, avx2},
+             {&isa::sse41, sse41}};
+#endif
+    built.push_back({&isa::portable, true});
+    for (const built_kernel& b : built)
+      if (b.supported) available.push_back(b.table);
+  }
+};
+
+const choices& known() {
+  static const choices c;
+  return c;
+}
+
+}  // namespace
+
+const kernels::kernel_table& dispatched_kernels() {
+  const char* wanted = std::getenv("PTQ_ISA");
+  if (!wanted || !*wanted) return *known().available.front();
+  for (const kernels::kernel_table* t : known().available)
+    if (std::strcmp(t->isa, wanted) == 0) return *t;
+  std::string names;
+  for (const built_kernel& b : known().built) {
+    if (!names.empty()) names += ", ";
+    names += b.table->isa;
+    if (!b.supported) names += " (not on this CPU)";
+  }
+  throw unsupported("dispatch: PTQ_ISA: expected one of " + names + ", got '" + wanted + "'");
+}
+
+std::span<const kernels::kernel_table* const> available_kernels() { return known().available; }
+
+std::vector<built_kernel> built_kernels() { return known().built; }
+
+}  // namespace ptq

@@ -1,0 +1,184 @@
+#pragma once
+// SPDX-License-Identifier: Apache-2.0
+// Batched product of two activations. b's u8 codes become s8 (less 128), so that the kernel of
+// gemm.hpp serves:
+//   Σ (a − za)(b − zb) = Σ a·b' − zb'·Σa − za·Σb' + k·za·zb'      b' = b − 128, zb' = zb − 128
+// with −za·Σb' + k·za·zb' as the columns' bias and −zb'·Σa as the rows' terms. A unit is one batch
+// item times one panel of columns, packed in scratch. Sums may wrap on the way; the result is
+// exact.
+
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+
+#include <ptq/kernels/args.hpp>
+#include <ptq/kernels/table.hpp>
+#include <ptq/native/gemm.hpp>
+#include <ptq/native/object.hpp>
+
+namespace ptq::native {
+
+struct qmatmul_object {
+  std::int64_t m = 1, n = 1, k = 1, depth = 4;  // depth: k, at least 4
+  bool a_trans = false, b_trans = false;
+  std::int64_t batch = 1, panels = 1;
+  const std::int64_t* a_offset = nullptr;
+  const std::int64_t* b_offset = nullptr;
+  std::int32_t a_zero_point = 0, b_zero_point = 0;  // b's less 128
+  epilogue_rule rule;
+  const float* multiplier = nullptr;  // [widest panel]
+  std::size_t bias_at = 0, terms_at = 0, table_at = 0, weights_at = 0, rows_at = 0;  // in scratch
+};
+
+/// Packs columns [first, first + columns) of b and their share of the sum.
+template <class Isa>
+void pack_b(const qmatmul_object& q, const std::uint8_t* b, std::int64_t first,
+            std::int64_t columns, std::byte* scratch) noexcept {
+  constexpr int lanes = simd<Isa, register_bytes<Isa>>::lanes;
+  const int vectors = static_cast<int>((columns + lanes - 1) / lanes);
+  auto* weights = reinterpret_cast<std::int8_t*>(scratch + q.weights_at);
+  auto* bias = reinterpret_cast<std::int32_t*>(scratch + q.bias_at);
+  const std::int64_t group_bytes = std::int64_t{vectors} * lanes * 4;
+  const std::int64_t tail = q.depth % 4;
+  std::uint32_t sum[gemm_shape<Isa>::vectors * lanes] = {};
+  for (std::int64_t group = 0; group < (q.depth + 3) / 4; ++group) {
+    std::int8_t* to = weights + group * group_bytes;
+    // the last group of a k that is no multiple of 4 begins at depth − 4; bytes covered before it
+    // weigh nothing
+    const bool last = tail != 0 && group == q.depth / 4;
+    const std::int64_t k0 = last ? q.depth - 4 : 4 * group;
+    std::memset(to, 0, static_cast<std::size_t>(group_bytes));
+    for (int t = last ? static_cast<int>(4 - tail) : 0; t < 4 && k0 + t < q.k; ++t) {
+      const std::uint8_t* from = q.b_trans ? b + first * q.k + k0 + t : b + (k0 + t) * q.n + first;
+      const std::int64_t step = q.b_trans ? q.k : 1;
+      for (std::int64_t v = 0; v < vectors; ++v) {
+        std::int8_t* vector = to + v * lanes * 4;
+        const int end = static_cast<int>(std::min<std::int64_t>(lanes, columns - v * lanes));
+        for (int l = 0; l < end; ++l) {
+          const auto w = static_cast<std::int8_t>(from[(v * lanes + l) * step] ^ 0x80);
+          vector[simd<Isa, register_bytes<Isa>>::weight_position(l, t)] = w;
+          sum[v * lanes + l] += static_cast<std::uint32_t>(w);
+        }
+      }
+    }
+  }
+  const auto za = static_cast<std::uint32_t>(q.a_zero_point);
+  const std::uint32_t constant =
+      static_cast<std::uint32_t>(q.k) * za * static_cast<std::uint32_t>(q.b_zero_point);
+  for (std::int64_t c = 0; c < vectors * lanes; ++c)
+    bias[c] = static_cast<std::int32_t>(constant - za * sum[c]);
+}
+
+/// Pointers to a's rows (copied where they are not contiguous or too short) and the rows' terms.
+template <class Isa>
+void find_a_rows(const qmatmul_object& q, const std::uint8_t* a, std::byte* scratch) noexcept {
+  auto** table = reinterpret_cast<const std::uint8_t**>(scratch + q.table_at);
+  auto* terms = reinterpret_cast<std::int32_t*>(scratch + q.terms_at);
+  auto* copy = reinterpret_cast<std::uint8_t*>(scratch + q.rows_at);
+  const bool copied = q.a_trans || q.k < 4;
+  if (copied) std::memset(copy, 0, static_cast<std::size_t>(q.m * q.depth));
+  if (copied)
+    for (std::int64_t k = 0; k < q.k; ++k)
+      for (std::int64_t i = 0; i < q.m; ++i)
+        copy[i * q.depth + k] = q.a_trans ? a[k * q.m + i] : a[i * q.k + k];
+  for (std::int64_t i = 0; i < q.m; ++i) {
+    const std::uint8_t* row = copied ? copy + i * q.depth : a + i * q.k;
+    table[i] = row;
+    std::uint32_t sum = 0;
+    if (q.b_zero_point != 0)
+      for (std::int64_t k = 0; k < q.k; ++k) sum += row[k];
+    terms[i] = static_cast<std::int32_t>(0u - static_cast<std::uint32_t>(q.b_zero_point) * sum);
+  }
+  // a last tile reads pointers and terms of up to a tile's rows: any valid row will do
+  for (std::int64_t i = q.m; i < q.m + gemm_shape<Isa>::rows(1); ++i) {
+    table[i] = table[0];
+    terms[i] = 0;
+  }
+}
+
+template <class Isa>
+void run_qmatmul(const void* object, const kernels::operands& io, std::byte* scratch,
+                 work_range range) {
+  constexpr std::int64_t lanes = simd<Isa, register_bytes<Isa>>::lanes;
+  constexpr std::int64_t widest = gemm_shape<Isa>::vectors * lanes;
+  const auto& q = *static_cast<const qmatmul_object*>(object);
+  const std::int64_t element = q.rule.what == epilogue_rule::kind::reals ? 4 : 1;
+  std::int64_t filled = -1;  // the batch item whose rows the table holds
+  for (std::int64_t unit = range.begin; unit < range.end; ++unit) {
+    const std::int64_t item = unit / q.panels, first = unit % q.panels * widest;
+    const std::int64_t columns = std::min(widest, q.n - first);
+    if (item != filled)
+      find_a_rows<Isa>(q, static_cast<const std::uint8_t*>(io.src[0]) + q.a_offset[item], scratch);
+    filled = item;
+    pack_b<Isa>(q, static_cast<const std::uint8_t*>(io.src[1]) + q.b_offset[item], first, columns,
+                scratch);
+    gemm_tile t;
+    t.rows = reinterpret_cast<const std::uint8_t**>(scratch + q.table_at);
+    t.depth = q.depth;
+    t.weights = reinterpret_cast<const std::int8_t*>(scratch + q.weights_at);
+    t.bias = reinterpret_cast<const std::int32_t*>(scratch + q.bias_at);
+    t.multiplier = q.multiplier;
+    if (q.b_zero_point != 0)
+      t.row_terms = reinterpret_cast<const std::int32_t*>(scratch + q.terms_at);
+    t.rule = &q.rule;
+    t.to.dst = static_cast<std::byte*>(io.dst) + (item * q.m * q.n + first) * element;
+    t.to.stride = q.n;
+    t.to.rows = q.m;
+    t.to.columns = columns;
+    run_panel<Isa>(t, static_cast<int>((columns + lanes - 1) / lanes));
+  }
+}
+
+/// Batched u8 · u8 product, see qmatmul_args; bit-equal to reference::qmatmul.
+template <class Isa>
+kernels::prepared qmatmul(const kernels::qmatmul_args& a) {
+  constexpr std::int64_t widest = gemm_shape<Isa>::vectors * simd<Isa, register_bytes<Isa>>::lanes;
+  qmatmul_object q;
+  q.m = a.m;
+  q.n = a.n;
+  q.k = a.k;
+  q.depth = std::max<std::int64_t>(a.k, 4);
+  q.a_trans = a.a_trans;
+  q.b_trans = a.b_trans;
+  q.batch = static_cast<std::int64_t>(a.a_offset.size());
+  q.panels = (a.n + widest - 1) / widest;
+  q.a_zero_point = a.a_zero_point;
+  q.b_zero_point = a.b_zero_point - 128;
+  q.rule = make_rule<Isa>(a.epilogue);
+
+  block_layout<Isa> scratch;
+  const std::int64_t rows = a.m + gemm_shape<Isa>::rows(1);
+  q.bias_at = scratch.template add<std::int32_t>(widest);
+  q.terms_at = scratch.template add<std::int32_t>(rows);
+  q.table_at = scratch.template add<const std::uint8_t*>(rows);
+  q.weights_at =
+      scratch.template add<std::int8_t>(panel_bytes<Isa>(1, q.depth, gemm_shape<Isa>::vectors));
+  q.rows_at = scratch.template add<std::uint8_t>(a.a_trans || a.k < 4 ? a.m * q.depth : 0);
+
+  block_layout<Isa> layout;
+  layout.template add<qmatmul_object>(1);
+  const std::size_t multiplier_at = layout.template add<float>(widest);
+  const std::size_t a_offset_at = layout.template add<std::int64_t>(q.batch);
+  const std::size_t b_offset_at = layout.template add<std::int64_t>(q.batch);
+  kernels::prepared p = blank<Isa>(layout.bytes);
+  auto* object = object_of<qmatmul_object>(p);
+  auto* multiplier = at_offset<float>(object, multiplier_at);
+  auto* a_offset = at_offset<std::int64_t>(object, a_offset_at);
+  auto* b_offset = at_offset<std::int64_t>(object, b_offset_at);
+  for (std::int64_t i = 0; i < widest; ++i) multiplier[i] = *a.epilogue.multiplier.data();
+  for (std::int64_t i = 0; i < q.batch; ++i) {
+    a_offset[i] = a.a_offset.data()[i];
+    b_offset[i] = a.b_offset.data()[i];
+  }
+  q.multiplier = multiplier;
+  q.a_offset = a_offset;
+  q.b_offset = b_offset;
+  std::memcpy(static_cast<void*>(object), &q, sizeof q);
+  p.run = run_qmatmul<Isa>;
+  p.units = q.batch * q.panels;
+  p.scratch = scratch.bytes;
+  p.name = "batched gemm";
+  return p;
+}
+
+}  // namespace ptq::native

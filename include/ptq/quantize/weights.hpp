@@ -1,0 +1,221 @@
+#pragma once
+// SPDX-License-Identifier: Apache-2.0
+// Weights → s8 codes per output channel, biases → s32 codes at exactly float(input scale · weight
+// scale), with the fast bias correction in between, and the proof that no accumulator can overflow.
+
+#include <cmath>
+#include <cstdint>
+#include <cstdlib>
+#include <limits>
+#include <map>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <ptq/core/error.hpp>
+#include <ptq/core/numeric.hpp>
+#include <ptq/graph/graph.hpp>
+#include <ptq/graph/infer/window.hpp>
+#include <ptq/graph/print.hpp>
+#include <ptq/quantize/correction.hpp>
+#include <ptq/quantize/params.hpp>
+
+namespace ptq::quantization {
+
+/// What bias correction knows of a layer's input.
+struct input_means {
+  std::vector<double> mean;  // of every channel; empty: no correction
+  shape dims;                // of the samples' input, every extent known
+};
+
+/// The weights of a layer, [channels, taps] whatever their order in the constant.
+struct weight_view {
+  int axis = 0;  // of the output channels in the constant
+  std::size_t channels = 1, taps = 1;
+  std::size_t channel_stride = 1, tap_stride = 1;
+  std::size_t at(std::size_t c, std::size_t t) const { return c * channel_stride + t * tap_stride; }
+};
+
+inline weight_view view_of(const node& n, const shape& w) {
+  const auto* m = std::get_if<op::matmul>(&n.what);
+  const auto extent = [&](int i) { return static_cast<std::size_t>(w[i]); };
+  if (m && !m->trans_b) return {1, extent(1), extent(0), 1, extent(1)};
+  const std::size_t channels = extent(0);
+  const std::size_t taps = channels ? static_cast<std::size_t>(w.size()) / channels : 0;
+  return {0, channels, taps, taps, 1};
+}
+
+/// Nearest integer to bias / scale, ties to even, |result| < 2^31.
+inline std::int64_t bias_code(double bias, float scale) {
+  const double q = bias / static_cast<double>(scale);
+  const double low = std::floor(q), part = q - low;
+  const bool up = part > 0.5 || (part == 0.5 && std::fmod(low, 2.0) != 0.0);
+  return static_cast<std::int64_t>(up ? low + 1 : low);
+}
+
+/// Quantizes the layers of a graph; weights that several layers share with equal scales become one
+/// constant.
+class layer_quantizer {
+ public:
+  explicit layer_quantizer(graph& g) : g_(g) {}
+
+  /// Replaces the weights and bias of node `index`, whose input has qparams, by codes.
+  ///
+  /// returns  nothing, or why the layer must stay in float (it is unchanged then)
+  /// throws   calibration_error naming node and constant if a weight or bias is not finite
+  /// exact    |bias| + Σ|w| · max|x − zero_point| < 2^31 in every channel
+  std::optional<std::string> quantize(std::int32_t index, const input_means& input);
+
+ private:
+  struct codes {
+    std::vector<float> scale;
+    tensor q;                 // s8, in the constant's own order
+    std::vector<float> lost;  // [channels, taps]  w − ŵ
+  };
+  codes quantized_weights(const node& n, const tensor& w, const weight_view& v,
+                          const std::vector<double>& bias, float input_scale) const;
+  std::vector<double> real_bias(const node& n, std::size_t channels) const;
+  std::vector<double> shift(const node& n, const weight_view& v, const codes& c,
+                            const input_means& input) const;
+  value_id add(const std::string& name, tensor t, qparams q);
+  value_id shared(value_id weights, const codes& c, int axis);
+  [[noreturn]] void not_finite(const node& n, const value& v, float x) const {
+    throw calibration_error("quantize: node '" + n.name + "' (" + op_name(n.what) + "): '" +
+                            v.name + "': expected finite numbers, got " + std::to_string(x));
+  }
+
+  graph& g_;
+  std::map<value_id, std::vector<value_id>> made_;  // float constant → code constants
+};
+
+// ---------------------------------------------------------------------------------------------------------------------
+
+inline std::vector<double> layer_quantizer::real_bias(const node& n, std::size_t channels) const {
+  std::vector<double> bias(channels, 0.0);
+  if (n.inputs.size() < 3 || n.inputs[2] == none) return bias;
+  const auto& v = g_[n.inputs[2]];
+  const auto b = v.constant->view<float>();
+  for (std::size_t c = 0; c < channels; ++c) {
+    const float x = b[b.size() == 1 ? 0 : c];
+    if (!std::isfinite(x)) not_finite(n, v, x);
+    bias[c] = static_cast<double>(x);
+  }
+  return bias;
+}
+
+inline layer_quantizer::codes layer_quantizer::quantized_weights(const node& n, const tensor& w,
+                                                                 const weight_view& v,
+                                                                 const std::vector<double>& bias,
+                                                                 float input_scale) const {
+  const auto x = w.view<float>();
+  std::vector<float> magnitude(v.channels);
+  for (std::size_t c = 0; c < v.channels; ++c)
+    for (std::size_t t = 0; t < v.taps; ++t) {
+      const float m = std::fabs(x[v.at(c, t)]);
+      if (!std::isfinite(m)) not_finite(n, g_[n.inputs[1]], x[v.at(c, t)]);
+      magnitude[c] = std::max(magnitude[c], m);
+    }
+  codes out{.scale = weight_scales(magnitude, bias, input_scale),
+            .q = tensor(dtype::s8, w.dims()),
+            .lost = {}};
+  out.lost.resize(v.channels * v.taps);
+  auto q = out.q.mutable_view<std::int8_t>();
+  for (std::size_t c = 0; c < v.channels; ++c)
+    for (std::size_t t = 0; t < v.taps; ++t) {
+      const auto i = v.at(c, t);
+      const auto code = quantize_value(x[i], out.scale[c], 0, -127, 127);
+      q[i] = static_cast<std::int8_t>(code);
+      out.lost[c * v.taps + t] = x[i] - dequantize_value(code, out.scale[c], 0);
+    }
+  return out;
+}
+
+inline std::vector<double> layer_quantizer::shift(const node& n, const weight_view& v,
+                                                  const codes& c, const input_means& input) const {
+  std::vector<double> inside{1.0};
+  std::size_t groups = 1;
+  if (const auto* conv = std::get_if<op::conv>(&n.what)) {
+    const auto spatial = [](const shape& s) {
+      return shape(std::vector<std::int64_t>(s.dims.begin() + 2, s.dims.end()));
+    };
+    const shape kernel = spatial(c.q.dims()), extents = spatial(input.dims);
+    inside = inside_shares(ptq::resolved(conv->win, extents, kernel), kernel, extents);
+    groups = static_cast<std::size_t>(conv->groups);
+  }
+  const std::size_t inputs = v.taps / inside.size() * groups;
+  if (inputs != input.mean.size())
+    throw shape_error("quantize: node '" + n.name + "' (" + op_name(n.what) +
+                      "): channel means: expected " + std::to_string(inputs) + ", got " +
+                      std::to_string(input.mean.size()));
+  return mean_shift(c.lost, input.mean, inside, v.channels, groups);
+}
+
+inline value_id layer_quantizer::add(const std::string& name, tensor t, qparams q) {
+  value v;
+  v.name = name;
+  v.type = dtype::f32;
+  v.dims = t.dims();
+  v.shaped = true;
+  v.constant = std::move(t);
+  v.quant = std::move(q);
+  return g_.add(std::move(v));
+}
+
+inline value_id layer_quantizer::shared(value_id weights, const codes& c, int axis) {
+  qparams q{.type = dtype::s8,
+            .scale = c.scale,
+            .zero_point = std::vector<std::int32_t>(c.scale.size(), 0),
+            .axis = axis};
+  for (auto id : made_[weights])
+    if (g_[id].quant == q) return id;
+  const auto id = add(g_[weights].name + "_quantized", c.q, std::move(q));
+  made_[weights].push_back(id);
+  return id;
+}
+
+inline std::optional<std::string> layer_quantizer::quantize(std::int32_t index,
+                                                            const input_means& input) {
+  auto& n = g_.nodes[static_cast<std::size_t>(index)];
+  const tensor w = *g_.constant_of(n.inputs[1]);
+  const auto v = view_of(n, w.dims());
+  if (v.channels == 0 || v.taps == 0) return "it has no weights";
+  const auto& x = *g_[n.inputs[0]].quant;
+  auto bias = real_bias(n, v.channels);
+  const auto c = quantized_weights(n, w, v, bias, x.scale[0]);
+  bool biased = n.inputs.size() > 2 && n.inputs[2] != none;
+  if (!input.mean.empty()) {
+    const auto moved = shift(n, v, c, input);
+    for (std::size_t i = 0; i < bias.size(); ++i) bias[i] += moved[i];
+    biased = true;
+  }
+
+  qparams bias_params{.type = dtype::s32,
+                      .scale = std::vector<float>(v.channels),
+                      .zero_point = std::vector<std::int32_t>(v.channels, 0),
+                      .axis = 0};
+  tensor bias_codes(dtype::s32, {static_cast<std::int64_t>(v.channels)});
+  const auto to = bias_codes.mutable_view<std::int32_t>();
+  const auto q = c.q.view<std::int8_t>();
+  const std::int64_t reach = std::max(x.zero_point[0], 255 - x.zero_point[0]);
+  for (std::size_t i = 0; i < v.channels; ++i) {
+    bias_params.scale[i] = x.scale[0] * c.scale[i];
+    const double steps = std::fabs(bias[i]) / static_cast<double>(bias_params.scale[i]);
+    std::int64_t sum = 0;
+    for (std::size_t t = 0; t < v.taps; ++t) sum += std::abs(static_cast<int>(q[v.at(i, t)]));
+    if (steps + 1 + static_cast<double>(sum * reach) >= 0x1p31)
+      return "its accumulator could exceed int32: channel " + std::to_string(i) + " reaches " +
+             std::to_string(static_cast<std::int64_t>(steps) + sum * reach);
+    to[i] = static_cast<std::int32_t>(bias_code(bias[i], bias_params.scale[i]));
+  }
+  const auto name = biased && n.inputs.size() > 2 && n.inputs[2] != none ? g_[n.inputs[2]].name
+                                                                         : n.name + "_bias";
+  n.inputs[1] = shared(n.inputs[1], c, v.axis);
+  if (biased) {
+    n.inputs.resize(3, none);
+    n.inputs[2] = add(name + "_quantized", std::move(bias_codes), std::move(bias_params));
+  }
+  return std::nullopt;
+}
+
+}  // namespace ptq::quantization

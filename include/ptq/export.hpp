@@ -69,9 +69,10 @@ inline std::string export_onnx(const graph& g, const export_options& options = {
   using namespace detail_export;
   refuse_huge(g);
   const int opset = std::max(options.opset, onnx::opset_for(g));
-  if (opset > onnx::newest_opset)
-    throw unsupported("export: opset: expected at most " + std::to_string(onnx::newest_opset) +
-                      ", got " + std::to_string(opset));
+  if (opset > onnx::newest_written_opset)
+    throw unsupported("export: opset: expected at most " +
+                      std::to_string(onnx::newest_written_opset) + ", got " +
+                      std::to_string(opset));
   onnx::exporter e(g, opset);
   for (auto id : g.inputs) {
     e.out.inputs.push_back(info_of(g[id]));

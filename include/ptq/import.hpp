@@ -23,7 +23,7 @@ namespace ptq {
 
 /// A model in ONNX's protobuf form → graph in topological order.
 ///
-/// bytes     ModelProto, opset 7 to 23 of ai.onnx
+/// bytes     ModelProto, opset 7 to 25 of ai.onnx
 /// folder_for_external_data  where tensors that live outside the bytes are looked for; empty: such
 /// tensors are refused file      the name used in errors returns   operators as op.hpp states them,
 /// attributes of old opsets brought to one form; half and double tensors as

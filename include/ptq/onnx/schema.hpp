@@ -15,9 +15,12 @@
 
 namespace ptq::onnx {
 
-/// The opsets of the ai.onnx domain that import understands.
+/// The opsets of the ai.onnx domain that import understands; 24 and 25 add element types only to
+/// what it reads.
 inline constexpr int oldest_opset = 7;
-inline constexpr int newest_opset = 23;
+inline constexpr int newest_opset = 25;
+/// The newest that export writes.
+inline constexpr int newest_written_opset = 23;
 
 namespace field {
 

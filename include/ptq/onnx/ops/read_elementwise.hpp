@@ -32,6 +32,13 @@ inline void read_gelu(importer& in) {
   in.emit(op::unary{how == "tanh" ? unary_kind::gelu_tanh : unary_kind::gelu}, in.inputs(1, 1));
 }
 
+/// x · sigmoid(alpha · x), opset 24.
+inline void read_swish(importer& in) {
+  if (in.real("alpha", 1.0f) != 1.0f)
+    in.not_supported("alpha " + std::to_string(in.real("alpha", 1.0f)));
+  in.emit(op::unary{unary_kind::silu}, in.inputs(1, 1));
+}
+
 inline void read_binary(importer& in) {
   for (const auto& row : binary_names)
     if (row.op_type == in.source().op_type) {
@@ -131,6 +138,7 @@ inline void read_cast_like(importer& in) {
 
 inline constexpr read_row elementwise_rows[] = {
     {"Gelu", read_gelu},
+    {"Swish", read_swish},
     {"Mod", read_mod},
     {"Sum", [](importer& in) { read_chain(in, binary_kind::add, false); }},
     {"Mean", [](importer& in) { read_chain(in, binary_kind::add, true); }},

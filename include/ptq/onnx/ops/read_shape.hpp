@@ -38,9 +38,11 @@ inline void read_constant(importer& in) {
 inline void read_identity(importer& in) { in.forward(in.required(0)); }
 
 inline void read_dropout(importer& in) {
-  if (const tensor* t = in.constant(2);
-      t && t->type() == dtype::boolean && t->size() == 1 && t->data()[0] != std::byte{0})
-    in.not_supported("training_mode = 1");
+  if (in.input(2) != none) {
+    const tensor* t = in.constant(2);
+    if (!t || t->type() != dtype::boolean || t->size() != 1 || t->data()[0] != std::byte{0})
+      in.not_supported("a training_mode that is not constant and false");
+  }
   in.forward(in.required(0));
 }
 

@@ -27,6 +27,22 @@ inline int needed(const graph&, const node&, const op::unary& u) {
     if (row.kind == u.kind) return row.since;
   return u.kind == unary_kind::gelu || u.kind == unary_kind::gelu_tanh ? 20 : lowest_written_opset;
 }
+inline bool short_integer(dtype t) {
+  return t == dtype::s8 || t == dtype::u8 || t == dtype::s16 || t == dtype::u16;
+}
+inline int needed(const graph& g, const node& n, const op::binary&) {
+  return short_integer(g[n.inputs[0]].type) ? 14 : lowest_written_opset;
+}
+/// Parts that may be uneven need num_outputs.
+inline int needed(const graph& g, const node& n, const op::split& s) {
+  if (n.inputs.size() > 1 && n.inputs[1] != none) return lowest_written_opset;
+  const value& x = g[n.inputs[0]];
+  const int rank = x.shaped ? x.dims.rank() : 0;
+  const auto axis = s.axis < 0 ? s.axis + rank : s.axis;
+  const auto extent = axis >= 0 && axis < rank ? x.dims[static_cast<int>(axis)] : unknown;
+  const auto parts = static_cast<std::int64_t>(n.outputs.size());
+  return extent >= 0 && extent % parts == 0 ? lowest_written_opset : 18;
+}
 inline int needed(const graph&, const node&, const op::layer_norm& l) { return l.rms ? 23 : 17; }
 inline int needed(const graph&, const node&, const op::group_norm& o) {
   return o.groups ? 21 : lowest_written_opset;
@@ -38,6 +54,7 @@ inline int needed(const graph&, const node&, const op::pool& p) {
 }
 inline int needed(const graph& g, const node& n, const op::reduce& r) {
   if (r.kind == reduce_kind::sum) return lowest_written_opset;
+  if (g[n.inputs[0]].type == dtype::boolean) return 20;
   if (n.inputs.size() < 2 || n.inputs[1] == none)
     return r.noop_with_empty_axes ? 18 : lowest_written_opset;
   const tensor* axes = g.constant_of(n.inputs[1]);
@@ -61,6 +78,7 @@ inline int needed(const graph&, const node&, const op::shape_of& s) {
 }
 inline int needed(const graph&, const node&, const op::triangle&) { return 14; }
 
+/// 16-bit codes.
 inline bool wide(dtype t) { return t == dtype::s16 || t == dtype::u16; }
 
 inline int needed(const graph& g, const node& n, const op::quantize_linear&) {

@@ -79,6 +79,18 @@ TEST_CASE("a damaged image is refused by name") {
   refused("huge.png", huge);
 }
 
+TEST_CASE("a JPEG whose Huffman table claims more codes than symbols is refused") {
+  const temp_folder folder;
+  write_jpeg(folder.path() / "x.jpg", 8, 8, ramp(8, 8, 3));
+  auto jpeg = contents(folder.path() / "x.jpg");
+  const auto table = jpeg.find("\xff\xc4");
+  REQUIRE(table != std::string::npos);
+  for (std::size_t i = 0; i < 3; ++i) jpeg[table + 15 + i] = '\x7f';  // 381 codes of 11 … 13 bits
+  const auto text = text_of<ptq::data_error>([&] { ptq::read_image(folder.write("x.jpg", jpeg)); });
+  CHECK(contains(text, "x.jpg"));
+  CHECK(contains(text, "at most 256 codes"));
+}
+
 TEST_CASE("the images of a folder are sorted by path, whatever else lies there") {
   const temp_folder folder;
   write_png(folder.path() / "b.PNG", 1, 1, {2, 2, 2});

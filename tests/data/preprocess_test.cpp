@@ -72,7 +72,7 @@ TEST_CASE("signed records and floats take the same formula") {
   const auto f32 = tensor::from<float>({2}, {1.5f, -1});
   CHECK(values<float>(preprocess(f32, {.scale = 2})) == std::vector<float>{3, -2});
   CHECK(preprocess(f32, {}).dims() == shape{1, 2});
-  CHECK(preprocess(f32.reshaped({1, 2}), {}).dims() == shape{1, 2});
+  CHECK(preprocess(f32.reshaped({1, 2}), {}).dims() == shape{1, 1, 2});
   CHECK_THROWS_AS(preprocess(f32, {.resize = 4}), ptq::data_error);
   CHECK_THROWS_AS(preprocess(tensor(dtype::boolean, {2}), {}), ptq::data_error);
 }

@@ -41,6 +41,33 @@ inline bool is_number(const std::string& s) {
          std::all_of(s.begin(), s.end(), [](unsigned char c) { return std::isdigit(c) != 0; });
 }
 
+/// Throws where a Huffman table of a JPEG lists more codes than there are symbols: stb_image (2.27,
+/// for one) writes past its tables then. Follows the markers as the decoder does; what is no JPEG
+/// passes.
+inline void require_sound_tables(std::span<const std::byte> b, const std::string& file) {
+  auto at = [&](std::size_t i) { return i < b.size() ? std::to_integer<unsigned>(b[i]) : 0u; };
+  if (at(0) != 0xff || at(1) != 0xd8) return;
+  for (std::size_t i = 2; i < b.size();) {
+    if (at(i) != 0xff || at(i + 1) == 0xff) {  // padding between segments, or the bytes of a scan
+      ++i;
+      continue;
+    }
+    const unsigned marker = at(i + 1);
+    i += 2;
+    if (marker == 0 || marker == 1 || (marker >= 0xd0 && marker <= 0xd8)) continue;  // no length
+    if (marker == 0xd9) return;
+    const std::size_t end = i + (at(i) << 8 | at(i + 1));
+    for (std::size_t t = i + 2; marker == 0xc4 && t < end;) {
+      unsigned codes = 0;
+      for (std::size_t l = 1; l <= 16; ++l) codes += at(t + l);
+      if (codes > 256)
+        data::fail(file, "image: Huffman table", "at most 256 codes", std::to_string(codes));
+      t += 17 + codes;
+    }
+    i = std::max(end, i + 2);
+  }
+}
+
 }  // namespace detail_image
 
 /// A JPEG or PNG in memory → [3,h,w] u8 RGB; alpha is dropped, gray is repeated.
@@ -51,6 +78,7 @@ inline tensor decode_image(std::span<const std::byte> bytes, const std::string& 
   namespace d = detail_image;
   const auto* raw = reinterpret_cast<const stb::stbi_uc*>(bytes.data());
   if (bytes.size() > std::size_t{INT32_MAX}) data::fail(file, "image: larger than 2 GiB");
+  d::require_sound_tables(bytes, file);
   const int n = static_cast<int>(bytes.size());
   int w = 0, h = 0, c = 0;
   if (stb::stbi_info_from_memory(raw, n, &w, &h, &c) == 0)

@@ -94,7 +94,7 @@ class decoder {
       else
         fail(file_, "deflate block", "kind 0 to 2", "3");
     }
-    consumed = position_ - held_ / 8;
+    consumed = position_ - static_cast<std::size_t>(held_ / 8);
     return std::move(out_);
   }
 

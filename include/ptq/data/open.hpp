@@ -103,6 +103,18 @@ inline samples raw(const samples& from, const preprocessing& p) {
   return transformed(from, [p](sample s) { return as_input(std::move(s), p); });
 }
 
+/// Rows [1,…] of an array without that axis: values as preprocess takes them.
+inline samples unbatched(const samples& from) {
+  return transformed(from, [](sample s) {
+    for (auto& input : s.inputs) {
+      const auto& dims = input.value.dims().dims;
+      input.value =
+          input.value.reshaped(shape(std::vector<std::int64_t>(dims.begin() + 1, dims.end())));
+    }
+    return s;
+  });
+}
+
 inline samples open_folder(const fs::path& path, const preprocessing& p) {
   npz_folder arrays(path);
   if (arrays.count() > 0) return arrays;
@@ -122,7 +134,7 @@ inline samples open_path(const fs::path& path, const sample_options& o) {
                o.preprocessing);
   if (extension == ".npy") {
     samples rows = npy_samples(path);
-    return o.preprocessing.active() ? preprocessed(rows, o.preprocessing) : rows;
+    return o.preprocessing.active() ? preprocessed(unbatched(rows), o.preprocessing) : rows;
   }
   if (extension == ".npz") return npz_samples(path);
   if (detail_image::is_image_name(path))
@@ -147,8 +159,7 @@ inline samples open_path(const fs::path& path, const sample_options& o) {
 /// The samples that the options name, preprocessed, in order or shuffled.
 ///
 /// throws  io_error if a path does not exist; data_error if it can't be read as any format, holds
-/// no sample, or the
-///         counts of several inputs differ
+///         no sample, or the counts of several inputs differ
 inline samples open_samples(const sample_options& o) {
   namespace d = detail_open;
   if (o.paths.empty()) throw data_error("data: samples: expected at least one path, got none");
@@ -174,8 +185,8 @@ inline samples open_samples(const sample_options& o) {
 /// The class of each sample plus `offset`.
 ///
 /// path    CSV, .npy, IDX (also gzip'd), CIFAR-10 records, one byte per sample, or a folder with
-/// labels.csv; "" or the
-///         samples' own path: what is stored with them (label bytes, class folders)
+///         labels.csv; "" or the samples' own path: what is stored with them (label bytes, class
+///         folders)
 /// throws  io_error, or data_error where labels are missing, malformed or as many as another set's
 inline std::vector<std::int64_t> open_labels(const std::filesystem::path& path, const samples& from,
                                              std::int64_t offset = 0) {

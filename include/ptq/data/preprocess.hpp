@@ -203,13 +203,13 @@ inline tensor resized(const tensor& src, const view& v, const preprocessing& p) 
 ///
 ///   value = (x · scale − mean) / std
 ///
-/// raw     u8 or s8 image [c,h,w] or [h,w,c] (channels last if only the last extent is 1 or 3),
-/// with or without a
-///         leading 1; or any numeric record [...], which takes no resize or crop, and one mean and
-///         std
+/// raw     image [c,h,w] or [h,w,c] (channels last if only the last extent is 1 or 3), with or
+///         without a leading 1; or any other numeric record [...], which takes no resize or crop,
+///         and one mean and std. Resize, crop and gray need u8
 /// returns [1,c,h,w] or [1,h,w,c] for images, [1,...] for other records, of p.type
-/// throws  data_error for counts that don't match the channels, an image smaller than the crop, std
-/// 0 exact   scale 1, mean 0, std 1 and the raw type as p.type: values unchanged
+/// throws  data_error for counts that don't match the channels, an image smaller than the crop, or
+///         std 0
+/// exact   scale 1, mean 0, std 1 and the raw type as p.type: values unchanged
 inline tensor preprocess(const tensor& raw, const preprocessing& p) {
   namespace d = detail_preprocess;
   tensor src = raw;
@@ -221,8 +221,8 @@ inline tensor preprocess(const tensor& raw, const preprocessing& p) {
     if (geometry)
       throw data_error("data: preprocess: resize and crop need images [c,h,w] or [h,w,c], got " +
                        src.dims().text());
-    shape dims = raw.dims();  // a leading 1 of rank 2 and above is a batch axis already
-    if (dims.rank() < 2 || dims[0] != 1) dims.dims.insert(dims.dims.begin(), 1);
+    shape dims = raw.dims();
+    dims.dims.insert(dims.dims.begin(), 1);
     return d::with_type(src.type(), p.type, [&]<class From, class To>(From, To) {
       return d::map_flat<From, To>(src, dims, p);
     });

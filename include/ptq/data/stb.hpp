@@ -54,7 +54,6 @@
 #pragma GCC diagnostic ignored "-Wshadow"
 #pragma GCC diagnostic ignored "-Wunused-function"
 #pragma GCC diagnostic ignored "-Wcast-qual"
-#pragma GCC diagnostic ignored "-Wuseless-cast"
 #endif
 namespace ptq::stb {
 #if __has_include(<stb/stb_image.h>)

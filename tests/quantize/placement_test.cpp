@@ -56,7 +56,11 @@ TEST_CASE("a residual network is integer from its input to its float logits") {
   n.output(n.linear("logits", m, 4, 10));
   CHECK(placed(n) == "x\na\nb\nc\nsum\nmean flat\n");
   const auto p = place(n.done(), {});
-  CHECK(p.weighted.size() == 4);
+  REQUIRE(p.weighted.size() == 4);
+  CHECK(p.weighted[2].input == "b");
+  CHECK(p.weighted[3].input == "flat");
+  CHECK(p.weighted[2].channel_axis == 1);
+  CHECK(p.weighted[3].channel_axis == -1);
   CHECK(group_of(p, "a").act == positive);
   CHECK(group_of(p, "c").act == clamp{});
   CHECK(group_of(p, "sum").act == positive);
@@ -193,7 +197,8 @@ TEST_CASE("a value that a float node reads too gets a rounded copy for the integ
   CHECK(p.network[p.network.nodes[2].inputs[0]].name == "a_rounded");
   CHECK(p.network[p.network.nodes[3].inputs[0]].name == "a_rounded");
   CHECK(p.network[p.network.nodes[5].inputs[1]].name == "a");
-  CHECK(p.weighted.size() == 2);
+  REQUIRE(p.weighted.size() == 2);
+  CHECK(p.weighted[0].input == "a");
 }
 
 TEST_CASE("a graph input that leaves the graph as well is rounded in a copy at the front") {

@@ -34,10 +34,17 @@ struct value_group {
   clamp act;                          // bounds that none of them passes
 };
 
+/// A convolution or matrix product with constant weights that runs in integers.
+struct weighted_node {
+  std::int32_t node = 0;  // in placement::network
+  std::string input;      // the value of the float graph that it reads
+  int channel_axis = 1;   // of that value; may count from the end
+};
+
 struct placement {
   graph network;  // with the rounded copies and notes; no qparams yet
   std::vector<value_group> groups;
-  std::vector<std::int32_t> weighted;  // nodes with constant weights that run in integers
+  std::vector<weighted_node> weighted;
 };
 
 /// Decides for every value and node.
@@ -78,12 +85,18 @@ class placer {
     group();
     for (std::size_t i = 0; i < out_.network.nodes.size(); ++i)
       if (integer_[i] && kinds_[i] == trait::weighted)
-        out_.weighted.push_back(static_cast<std::int32_t>(i));
+        out_.weighted.push_back(layer(static_cast<std::int32_t>(i)));
     return std::move(out_);
   }
 
  private:
   static std::size_t u(std::int32_t i) { return static_cast<std::size_t>(i); }
+
+  weighted_node layer(std::int32_t index) const {
+    const auto& n = out_.network.nodes[u(index)];
+    const bool convolution = std::holds_alternative<op::conv>(n.what);
+    return {index, out_.network[source_[u(n.inputs[0])]].name, convolution ? 1 : -1};
+  }
 
   /// Decides for value `id` of the original graph: rounded, a rounded copy, or neither.
   void round(value_id id, const uses& edges) {

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include <ptq/core/progress.hpp>
 #include <ptq/core/value_range.hpp>
 
 namespace ptq {
@@ -47,6 +48,8 @@ struct quantize_options {
   activation_options activations;
   ptq::bias_correction correction = ptq::bias_correction::fast;
   ignored_scope ignored;
+  int threads = 1;  // of the float inferences
+  progress report;
 };
 
 }  // namespace ptq

@@ -1,0 +1,125 @@
+#pragma once
+// SPDX-License-Identifier: Apache-2.0
+// Stage: float graph + statistics + scheme → graph with qparams, integer weights and corrected
+// biases. That graph is the specification: what the executor computes, what is validated, and what
+// is exported.
+//
+// In parts: `observations` says what calibration has to look at, `calibrate` looks, `quantize`
+// decides. The overload that takes samples does all three.
+
+#include <algorithm>
+#include <cstdint>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <ptq/calibrate.hpp>
+#include <ptq/graph/graph.hpp>
+#include <ptq/kernels/table.hpp>
+#include <ptq/quantize/params.hpp>
+#include <ptq/quantize/placement.hpp>
+#include <ptq/quantize/scheme.hpp>
+#include <ptq/quantize/weights.hpp>
+
+namespace ptq {
+
+/// What calibration has to observe, so that `quantize` finds all it needs.
+///
+/// g        float, folded and fused, with types and, where known, extents
+/// throws   unsupported if the graph is quantized already; error for ignored rules that match
+/// nothing
+inline calibrate_options observations(const graph& g, const quantize_options& options) {
+  const auto p = quantization::place(g, options);
+  calibrate_options o;
+  for (const auto& group : p.groups)
+    o.values.insert(o.values.end(), group.observed.begin(), group.observed.end());
+  if (options.correction == bias_correction::fast)
+    for (const auto& w : p.weighted) o.channel_means.push_back({w.input, w.channel_axis});
+  o.observer = {.estimator = options.activations.estimator,
+                .percentile_tail = options.activations.percentile_tail,
+                .symmetric = options.preset == preset::performance};
+  o.subset_size = options.subset_size;
+  o.threads = options.threads;
+  o.report = options.report;
+  return o;
+}
+
+namespace quantization {
+
+/// Writes the qparams of every group.
+inline void write_params(graph& g, const std::vector<value_group>& groups,
+                         const statistics& observed, bool symmetric) {
+  for (const auto& group : groups) {
+    value_range r = observed.at(group.observed[0]).range;
+    for (const auto& name : group.observed) r = joined(r, observed.at(name).range);
+    const auto q = activation_params(r, symmetric, group.act, group.observed[0]);
+    for (auto id : group.members) g[id].quant = q;
+  }
+}
+
+/// Quantizes every layer; those that can't be are added to `reasons`. True if all could.
+inline bool write_weights(graph& g, const std::vector<weighted_node>& layers,
+                          const statistics& observed, const quantize_options& options,
+                          std::map<std::string, std::string>& reasons) {
+  layer_quantizer weights(g);
+  bool all = true;
+  std::int64_t done = 0;
+  for (const auto& layer : layers) {
+    input_means means;
+    if (options.correction == bias_correction::fast) {
+      const auto& s = observed.at(layer.input);
+      means = {s.channel_means, s.dims};
+    }
+    if (auto why = weights.quantize(layer.node, means)) {
+      reasons[g.nodes[static_cast<std::size_t>(layer.node)].name] = *why;
+      all = false;
+    }
+    if (options.report)
+      options.report("quantize", ++done, static_cast<std::int64_t>(layers.size()));
+  }
+  return all;
+}
+
+}  // namespace quantization
+
+/// The quantized graph.
+///
+/// g         as for `observations`; its float weights stay as they are in the caller's copy
+/// observed  of this graph, for these options: every value that `observations` lists
+/// returns   qparams on values, codes in constants; nodes that stay in float say why in their note
+/// throws    calibration_error if a statistic is missing, no range, or a weight is not finite
+/// exact     every activation's codes contain 0; a bias has scale input · weight; no accumulator
+/// can overflow
+inline graph quantize(const graph& g, const statistics& observed,
+                      const quantize_options& options = {}) {
+  std::map<std::string, std::string> reasons;
+  // Each turn takes at least one layer back to float, whose neighbours are then placed anew.
+  while (true) {
+    auto p = quantization::place(g, options, reasons);
+    quantization::write_params(p.network, p.groups, observed,
+                               options.preset == preset::performance);
+    if (quantization::write_weights(p.network, p.weighted, observed, options, reasons))
+      return pruned(std::move(p.network));
+  }
+}
+
+/// The quantized graph, and what calibration saw on the way.
+struct quantize_result {
+  graph network;
+  statistics observed;
+};
+
+/// Places, calibrates on the samples, and quantizes.
+///
+/// table     the kernels that run the float graph
+/// throws    as observations, calibrate and quantize
+inline quantize_result quantize(const graph& g, const kernels::kernel_table& table, samples data,
+                                const quantize_options& options = {}) {
+  quantize_result r;
+  r.observed = calibrate(g, table, std::move(data), observations(g, options));
+  r.network = quantize(g, r.observed, options);
+  return r;
+}
+
+}  // namespace ptq

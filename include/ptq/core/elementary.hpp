@@ -28,7 +28,7 @@ inline real_of<L> simple_unary(real_of<L> x, real_of<L> alpha, real_of<L> beta) 
   if constexpr (K == clip) return clamp<L>(x, alpha, beta);
   if constexpr (K == leaky_relu) return L::select(x < zero, x * alpha, x);
   if constexpr (K == thresholded_relu)
-    return L::select(L::either(x > alpha, unordered<L>(x)), x, zero);
+    return L::select(L::either(x > alpha, L::unordered(x)), x, zero);
   if constexpr (K == hard_sigmoid) return clamp<L>(L::fma(alpha, x, beta), zero, one);
   if constexpr (K == hard_swish) {
     const auto c = L::greater(zero - largest, x);  // -inf · 0 would be NaN
@@ -47,7 +47,7 @@ inline real_of<L> simple_unary(real_of<L> x, real_of<L> alpha, real_of<L> beta) 
   if constexpr (K == round) return L::round(x);
   if constexpr (K == sign) return L::select(x > zero, one, L::select(x < zero, zero - one, x));
   if constexpr (K == logical_not) return L::select(x == zero, one, zero);
-  if constexpr (K == is_nan) return L::select(unordered<L>(x), one, zero);
+  if constexpr (K == is_nan) return L::select(L::unordered(x), one, zero);
 }
 
 /// Kinds that need an exponential, a logarithm or an angle.
@@ -110,11 +110,11 @@ inline real_of<L> binary(real_of<L> a, real_of<L> b) {
   if constexpr (K == greater_equal) return L::select(a >= b, one, zero);
   if constexpr (K == less) return L::select(a < b, one, zero);
   if constexpr (K == less_equal) return L::select(a <= b, one, zero);
-  if constexpr (K == logical_and) return L::select(L::both(a != zero, b != zero), one, zero);
-  if constexpr (K == logical_or) return L::select(L::either(a != zero, b != zero), one, zero);
+  if constexpr (K == logical_and) return L::select(L::either(a == zero, b == zero), zero, one);
+  if constexpr (K == logical_or) return L::select(L::both(a == zero, b == zero), zero, one);
   if constexpr (K == logical_xor) {
-    const auto x = L::select(a != zero, one, zero), y = L::select(b != zero, one, zero);
-    return L::select(x != y, one, zero);
+    const auto x = L::select(a == zero, zero, one), y = L::select(b == zero, zero, one);
+    return L::select(x == y, zero, one);
   }
 }
 

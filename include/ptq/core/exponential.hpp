@@ -36,19 +36,14 @@ inline real_of<L> copysign(real_of<L> x, real_of<L> s) {
   return L::from_bits((L::bits(x) & L::constant_whole(0x7fffffff)) |
                       (L::bits(s) & L::constant_whole(INT32_MIN)));
 }
-template <class L>
-inline typename L::truth unordered(real_of<L> x) {
-  return x != x;
-}
-
 /// The larger and smaller, NaN where either is NaN; of two zeros the second.
 template <class L>
 inline real_of<L> max(real_of<L> a, real_of<L> b) {
-  return L::select(unordered<L>(a), a, L::greater(a, b));
+  return L::select(L::unordered(a), a, L::greater(a, b));
 }
 template <class L>
 inline real_of<L> min(real_of<L> a, real_of<L> b) {
-  return L::select(unordered<L>(a), a, L::lesser(a, b));
+  return L::select(L::unordered(a), a, L::lesser(a, b));
 }
 /// min(high, max(low, x)); NaN stays NaN
 template <class L>
@@ -86,7 +81,7 @@ inline real_of<L> exp(real_of<L> x) {
   constexpr float coefficients[] = {5.0000001201e-1f, 1.6666665459e-1f, 4.1665795894e-2f,
                                     8.3334519073e-3f, 1.3981999507e-3f, 1.9875691500e-4f};
   const auto p = L::fma(polynomial<L>(r, coefficients), r * r, r) + L::constant(1.0f);
-  return L::select(unordered<L>(x), x, scale_by_power_of_2<L>(p, L::to_whole(n)));
+  return L::select(L::unordered(x), x, scale_by_power_of_2<L>(p, L::to_whole(n)));
 }
 
 /// Natural logarithm: x = m · 2^e with m in [sqrt(1/2), sqrt(2)). log(±0) = -inf, log(inf) = inf, NaN below 0.

@@ -45,18 +45,14 @@ struct scalar_lane_of {
   /// a < b ? a : b and a > b ? a : b: b where they compare unordered or equal
   static real lesser(real a, real b) { return a < b ? a : b; }
   static real greater(real a, real b) { return a > b ? a : b; }
-  static real round(real x);  // half to even
+  static truth unordered(real x) { return x != x; }
+  static real round(real x) { return round_half_even<Tag>(x); }
   /// f of each lane
   template <class F>
   static real each(real x, F f) { return f(x); }
   template <class F>
   static real each(real x, real y, F f) { return f(x, y); }
 };
-
-template <class Tag>
-inline float scalar_lane_of<Tag>::round(float x) {
-  return round_half_even(x);
-}
 
 using scalar_lane = scalar_lane_of<void>;
 

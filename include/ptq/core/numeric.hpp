@@ -20,6 +20,8 @@ namespace ptq {
 /// Nearest integer, ties to even, independent of the rounding mode; ±0.3 → ±0, infinities and NaN stay.
 ///
 /// exact   for all floats: integers only, so that no compiler can fuse a product that is passed in with an addition
+/// Tag        keeps instances apart that are compiled with different flags; callers leave it out
+template <class Tag = void>
 inline float round_half_even(float x) {
   const auto bits = std::bit_cast<std::uint32_t>(x);
   const std::uint32_t exponent = (bits >> 23) & 255u;

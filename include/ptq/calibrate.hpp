@@ -56,12 +56,12 @@ struct channel_request {
 };
 
 struct calibrate_options {
-  std::vector<std::string> values;  // to observe; an absent name is an error
-  std::vector<channel_request> channel_means;
-  observer_options observer;
+  std::vector<std::string> values = {};  // to observe; an absent name is an error
+  std::vector<channel_request> channel_means = {};
+  observer_options observer = {};
   std::int64_t subset_size = 300;  // samples read, at most
   int threads = 1;
-  progress report;
+  progress report = {};
 };
 
 struct value_statistics {

@@ -281,7 +281,7 @@ class FashionViT(nn.Module):
 # name: (class, epochs, batch size, peak learning rate, weight decay)
 MODELS = {
     "fashion_resnet": (FashionResNet, 9, 128, 4e-3, 0.05),
-    "fashion_mobilenet": (FashionMobileNet, 8, 128, 4e-3, 0.05),
+    "fashion_mobilenet": (FashionMobileNet, 5, 128, 4e-3, 0.05),
     "fashion_vit": (FashionViT, 9, 128, 2e-3, 0.05),
 }
 

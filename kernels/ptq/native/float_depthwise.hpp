@@ -109,6 +109,8 @@ void all_channels(const depthwise<Isa>& o, const sources<Isa>& s) {
   if (n < L) return channels<Isa, 1, true>(o, s, 0, n);
   std::int64_t c = 0;
   for (; c + wide * L <= n; c += wide * L) channels<Isa, wide, false>(o, s, c, L);
+  if constexpr (wide > 2)
+    for (; c + 2 * L <= n; c += 2 * L) channels<Isa, 2, false>(o, s, c, L);
   for (; c < n; c += L) channels<Isa, 1, false>(o, s, c + L <= n ? c : n - L, L);
 }
 

@@ -77,10 +77,15 @@ PTQ_ALWAYS_INLINE void copy_floats(float* dst, const float* src, std::int64_t n)
   constexpr int step = lanes<Isa>;
   std::int64_t i = 0;
   for (; i + step <= n; i += step) f32s<Isa>::load_unaligned(src + i).store_unaligned(dst + i);
-  if constexpr (step > 8)
-    if ((n & 8) != 0) std::memcpy(dst + i, src + i, 32), i += 8;
+#if defined(__AVX512F__)
+  if constexpr (step == 16) {
+    const auto some = static_cast<__mmask16>((1u << (n - i)) - 1u);
+    _mm512_mask_storeu_ps(dst + i, some, _mm512_maskz_loadu_ps(some, src + i));
+    return;
+  }
+#endif
   if constexpr (step > 4)
-    if ((n & 4) != 0) std::memcpy(dst + i, src + i, 16), i += 4;
+    if (n - i >= 4) std::memcpy(dst + i, src + i, 16), i += 4;
   for (; i < n; ++i) std::memcpy(dst + i, src + i, sizeof(float));
 }
 
@@ -89,7 +94,12 @@ template <class Isa>
 class row_writer {
  public:
   explicit row_writer(float* row) : at_(row) {}
-  void copy(const float* src, std::int64_t n) {
+  PTQ_ALWAYS_INLINE void copy(const float* src, std::int64_t n) {
+    if (n <= left_) {  // the usual case
+      copy_floats<Isa>(at_, src, n);
+      advance(n);
+      return;
+    }
     while (n > 0) {
       const std::int64_t part = next(n);
       copy_floats<Isa>(at_, src, part);
@@ -98,7 +108,7 @@ class row_writer {
       advance(part);
     }
   }
-  void zero(std::int64_t n) {
+  PTQ_ALWAYS_INLINE void zero(std::int64_t n) {
     while (n > 0) {
       const std::int64_t part = next(n);
       for (std::int64_t i = 0; i < part; ++i) at_[i] = 0.0f;
@@ -178,6 +188,12 @@ PTQ_ALWAYS_INLINE void store_some(float* dst, f32s<Isa> v, std::int64_t count) {
     v.store_unaligned(dst);
     return;
   }
+#if defined(__AVX512F__)
+  if constexpr (lanes<Isa> == 16) {
+    _mm512_mask_storeu_ps(dst, static_cast<__mmask16>((1u << count) - 1u), v);
+    return;
+  }
+#endif
   alignas(64) float part[static_cast<std::size_t>(lanes<Isa>)];
   v.store_aligned(part);
   for (std::int64_t i = 0; i < count; ++i) dst[i] = part[i];

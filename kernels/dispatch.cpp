@@ -2,6 +2,7 @@
 // Which kernels this CPU can run, asked once. The only place of the library that reads the
 // environment (PTQ_ISA).
 
+#include <array>
 #include <cstdlib>
 #include <cstring>
 #include <string>
@@ -11,6 +12,11 @@
 #include <ptq/dispatch.hpp>
 
 #include "isa/library.hpp"
+
+// Defined by the build where oneDNN is found: its entries are of the baseline, like this file.
+#ifdef PTQ_WITH_ONEDNN
+#include <ptq/native/onednn.hpp>
+#endif
 
 namespace ptq {
 
@@ -24,6 +30,7 @@ namespace {
 
 /// All tables, best first. __builtin_cpu_supports asks the operating system for the registers too.
 struct choices {
+  std::array<kernels::kernel_table, 5> tables;
   std::vector<built_kernel> built;
   std::vector<const kernels::kernel_table*> available;
 
@@ -35,20 +42,28 @@ struct choices {
     const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") &&
                         __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
                         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512cd");
-    const bool vnni = avx512 && __builtin_cpu_supports("avx512vnni");
-    built = {{&isa::avx512_vnni, vnni},
-             {&isa::avx512, avx512},
-             {&isa::avx2, avx2},
-             {&isa::sse41, sse41}};
+    add(isa::avx512_vnni, avx512 && __builtin_cpu_supports("avx512vnni"));
+    add(isa::avx512, avx512);
+    add(isa::avx2, avx2);
+    add(isa::sse41, sse41);
 #endif
-    built.push_back({&isa::portable, true});
-    for (const built_kernel& b : built)
-      if (b.supported) available.push_back(b.table);
+    add(isa::portable, true);
+  }
+  choices(const choices&) = delete;  // tables are pointed at
+
+  void add(const kernels::kernel_table& kernels, bool supported) {
+    kernels::kernel_table& table = tables[built.size()];
+    table = kernels;
+#ifdef PTQ_WITH_ONEDNN
+    table = native::with_onednn(table);
+#endif
+    built.push_back({&table, supported});
+    if (supported) available.push_back(&table);
   }
 };
 
 const choices& known() {
-  static const choices c;
+  static const choices c;  // filled once, never changed
   return c;
 }
 

@@ -153,8 +153,8 @@ void check(const problem& q) {
       io.dst = y.get();
       run_split(p, io, workers);
       const bool same = std::memcmp(y.get(), expected.get(), dst_size * element) == 0;
-      CHECK_MESSAGE(
-          same, table->isa << " " << p.name << ": " << q.text() << ", " << workers << " workers");
+      CHECK_MESSAGE(same, std::string(table->isa) << " " << std::string(p.name) << ": " << q.text()
+                                                  << ", " << workers << " workers");
       if (!same) return;
     }
   }

@@ -76,9 +76,9 @@ void check(const problem& q) {
       io.dst = y.get();
       run_split(p, io, workers);
       const bool same = std::memcmp(y.get(), expected.get(), size) == 0;
-      CHECK_MESSAGE(same, table->isa << ": batch " << q.batch << " m " << q.m << " n " << q.n
-                                     << " k " << q.k << " trans " << q.a_trans << q.b_trans << ", "
-                                     << workers << " workers");
+      CHECK_MESSAGE(same, std::string(table->isa) << ": batch " << q.batch << " m " << q.m << " n "
+                                                  << q.n << " k " << q.k << " trans " << q.a_trans
+                                                  << q.b_trans << ", " << workers << " workers");
     }
   }
 }

@@ -60,25 +60,27 @@ struct conv_rows {
   const std::uint8_t** table;  // [taps][block_pitch]
   std::uint8_t* windows;
 
-  /// Top left corner of the window of an output pixel.
-  struct corner {
+  /// Neighbouring pixels of one output row: rows [at, at + count) of the table. (y, x): the image
+  /// position of the first one's top left tap.
+  struct segment {
     const std::uint8_t* image;
-    std::int64_t y, x;
+    std::int64_t at, count, y, x;
   };
 
   void fill(std::int64_t first, std::int64_t count, std::int64_t group) const {
     const kernels::conv_geometry& g = c.g;
     std::int64_t ox = first % g.out_w, oy = first / g.out_w % g.out_h;
     const std::uint8_t* image = src + first / (g.out_w * g.out_h) * g.in_h * g.in_w * g.src_pixel();
-    for (std::int64_t i = 0; i < count; ++i) {
-      const corner at{image, oy * g.stride_h - g.pad_top, ox * g.stride_w - g.pad_left};
+    for (std::int64_t i = 0; i < count;) {
+      const std::int64_t length = std::min(count - i, g.out_w - ox);
+      const segment s{image, i, length, oy * g.stride_h - g.pad_top, ox * g.stride_w - g.pad_left};
       if (c.rows_by == conv_object::way::runs)
-        fill_runs(at, i);
+        fill_runs(s);
       else if (c.rows_by == conv_object::way::gathered)
-        gather(at, i, group * g.group_in());
+        for (std::int64_t j = 0; j < length; ++j) gather(s, j, group * g.group_in());
       else
-        fill_taps(at, i);
-      if (++ox < g.out_w) continue;
+        fill_taps(s);
+      i += length;
       ox = 0;
       if (++oy < g.out_h) continue;
       oy = 0;
@@ -88,54 +90,85 @@ struct conv_rows {
       for (std::int64_t i = count; i < block_pitch; ++i) table[tap * block_pitch + i] = c.padding;
   }
 
-  void fill_taps(const corner& at, std::int64_t i) const {
-    const kernels::conv_geometry& g = c.g;
-    const std::uint8_t** to = table + i;
-    for (std::int64_t kh = 0; kh < g.kernel_h; ++kh) {
-      const std::int64_t iy = at.y + kh * g.dilation_h;
-      const bool inside = iy >= 0 && iy < g.in_h;
-      std::int64_t ix = at.x;
-      for (std::int64_t kw = 0; kw < g.kernel_w; ++kw, ix += g.dilation_w, to += block_pitch)
-        *to = inside && ix >= 0 && ix < g.in_w ? at.image + (iy * g.in_w + ix) * g.src_pixel()
-                                               : c.padding;
-    }
+  /// Pixels of a segment whose image columns x, x + stride_w, … lie in [0, end).
+  work_range inside(const segment& s, std::int64_t x, std::int64_t end) const {
+    const std::int64_t stride = c.g.stride_w;
+    const std::int64_t from = x >= 0 ? 0 : (stride - 1 - x) / stride;
+    const std::int64_t to = end <= x ? 0 : (end - x + stride - 1) / stride;
+    const std::int64_t first = std::min(from, s.count);
+    return {first, std::max(first, std::min(to, s.count))};
   }
 
-  void fill_runs(const corner& at, std::int64_t i) const {
+  void fill_taps(const segment& s) const {
     const kernels::conv_geometry& g = c.g;
-    for (std::int64_t kh = 0; kh < g.kernel_h; ++kh) {
-      const std::int64_t iy = at.y + kh * g.dilation_h;
-      const std::uint8_t*& to = table[kh * block_pitch + i];
-      if (iy < 0 || iy >= g.in_h) {
-        to = c.padding;
-      } else if (at.x >= 0 && at.x + g.kernel_w <= g.in_w) {
-        to = at.image + (iy * g.in_w + at.x) * g.in_c;
-      } else {
-        std::uint8_t* window = windows + (kh * block_pitch + i) * c.slot;
-        const std::int64_t from = std::max<std::int64_t>(at.x, 0);
-        const std::int64_t to_x = std::min(at.x + g.kernel_w, g.in_w);
-        std::memset(window, c.zero_point, static_cast<std::size_t>(c.slot));
-        if (from < to_x)
-          std::memcpy(window + (from - at.x) * g.in_c, at.image + (iy * g.in_w + from) * g.in_c,
-                      static_cast<std::size_t>((to_x - from) * g.in_c));
-        to = window;
+    const std::int64_t step = g.stride_w * g.src_pixel();
+    const std::uint8_t** to = table + s.at;
+    for (std::int64_t kw = 0; kw < g.kernel_w; ++kw) {
+      const std::int64_t x = s.x + kw * g.dilation_w;
+      const work_range in = inside(s, x, g.in_w);
+      for (std::int64_t kh = 0; kh < g.kernel_h; ++kh) {
+        const std::int64_t y = s.y + kh * g.dilation_h;
+        const std::uint8_t** tap = to + (kh * g.kernel_w + kw) * block_pitch;
+        const bool outside = y < 0 || y >= g.in_h;
+        const std::int64_t begin = outside ? s.count : in.begin;
+        const std::int64_t end = outside ? s.count : in.end;
+        const std::uint8_t* from = s.image + (y * g.in_w + x) * g.src_pixel();
+        for (std::int64_t i = 0; i < begin; ++i) tap[i] = c.padding;
+        for (std::int64_t i = begin; i < end; ++i) tap[i] = from + i * step;
+        for (std::int64_t i = end; i < s.count; ++i) tap[i] = c.padding;
       }
     }
   }
 
-  void gather(const corner& at, std::int64_t i, std::int64_t channel) const {
+  void fill_runs(const segment& s) const {
     const kernels::conv_geometry& g = c.g;
-    const std::int64_t in = g.group_in();
-    std::uint8_t* window = windows + i * c.slot;
-    table[i] = window;
+    const work_range in = inside(s, s.x, g.in_w - g.kernel_w + 1);
+    const std::int64_t step = g.stride_w * g.in_c;
+    for (std::int64_t kh = 0; kh < g.kernel_h; ++kh) {
+      const std::int64_t y = s.y + kh * g.dilation_h;
+      const std::uint8_t** tap = table + kh * block_pitch + s.at;
+      if (y < 0 || y >= g.in_h) {
+        for (std::int64_t i = 0; i < s.count; ++i) tap[i] = c.padding;
+        continue;
+      }
+      const std::uint8_t* row = s.image + y * g.in_w * g.in_c;
+      std::uint8_t* window = windows + (kh * block_pitch + s.at) * c.slot;
+      for (std::int64_t i = 0; i < in.begin; ++i)
+        tap[i] = copy_window(row, s.x + i * g.stride_w, window + i * c.slot);
+      const std::uint8_t* from = row + s.x * g.in_c;
+      for (std::int64_t i = in.begin; i < in.end; ++i) tap[i] = from + i * step;
+      for (std::int64_t i = in.end; i < s.count; ++i)
+        tap[i] = copy_window(row, s.x + i * g.stride_w, window + i * c.slot);
+    }
+  }
+
+  /// kernel_w pixels from column x of a row, zero points outside of it.
+  const std::uint8_t* copy_window(const std::uint8_t* row, std::int64_t x,
+                                  std::uint8_t* window) const {
+    const kernels::conv_geometry& g = c.g;
+    const std::int64_t from = std::max<std::int64_t>(x, 0);
+    const std::int64_t to = std::min(x + g.kernel_w, g.in_w);
+    std::memset(window, c.zero_point, static_cast<std::size_t>(c.slot));
+    if (from < to)
+      std::memcpy(window + (from - x) * g.in_c, row + from * g.in_c,
+                  static_cast<std::size_t>((to - from) * g.in_c));
+    return window;
+  }
+
+  /// All taps of pixel j of a segment, behind each other.
+  void gather(const segment& s, std::int64_t j, std::int64_t channel) const {
+    const kernels::conv_geometry& g = c.g;
+    const std::int64_t in = g.group_in(), x = s.x + j * g.stride_w;
+    std::uint8_t* window = windows + (s.at + j) * c.slot;
+    table[s.at + j] = window;
     std::memset(window, c.zero_point, static_cast<std::size_t>(c.slot));
     for (std::int64_t kh = 0; kh < g.kernel_h; ++kh) {
-      const std::int64_t iy = at.y + kh * g.dilation_h;
+      const std::int64_t iy = s.y + kh * g.dilation_h;
       if (iy < 0 || iy >= g.in_h) continue;
       for (std::int64_t kw = 0; kw < g.kernel_w; ++kw) {
-        const std::int64_t ix = at.x + kw * g.dilation_w;
+        const std::int64_t ix = x + kw * g.dilation_w;
         if (ix < 0 || ix >= g.in_w) continue;
-        const std::uint8_t* from = at.image + (iy * g.in_w + ix) * g.src_pixel() + channel;
+        const std::uint8_t* from = s.image + (iy * g.in_w + ix) * g.src_pixel() + channel;
         std::uint8_t* to = window + (kh * g.kernel_w + kw) * in;
         for (std::int64_t b = 0; b < in; ++b) to[b] = from[b];
       }
@@ -144,8 +177,8 @@ struct conv_rows {
 };
 
 template <class Isa>
-void run_conv(const void* object, const kernels::operands& io, std::byte* scratch,
-              work_range range) {
+void run_qconv(const void* object, const kernels::operands& io, std::byte* scratch,
+               work_range range) {
   const auto& c = *static_cast<const conv_object*>(object);
   const auto* src = static_cast<const std::uint8_t*>(io.src[0]);
   auto* table = reinterpret_cast<const std::uint8_t**>(scratch);
@@ -218,7 +251,8 @@ PTQ_ALWAYS_INLINE void choose_rows(conv_object& c) {
 /// cache, and there are 32 units where the shape allows, for 16 threads.
 template <class Isa>
 PTQ_ALWAYS_INLINE void choose_blocks(conv_object& c) {
-  constexpr std::int64_t usual_rows = 48, cached_bytes = 256 << 10, enough_units = 32;
+  constexpr std::int64_t usual_rows = 48, cached_bytes = 256 << 10, enough_units = 32,
+                         least_rows = 12;
   c.pixels = c.g.batch * c.g.out_h * c.g.out_w;
   const std::int64_t bytes = panel_bytes<Isa>(c.taps, c.depth, gemm_shape<Isa>::vectors);
   c.panels_per_unit = std::clamp<std::int64_t>(cached_bytes / bytes, 1, c.panels);
@@ -228,8 +262,7 @@ PTQ_ALWAYS_INLINE void choose_blocks(conv_object& c) {
   };
   while (units() < enough_units && c.panels_per_unit > 1)
     c.panels_per_unit = (c.panels_per_unit + 1) / 2;
-  while (units() < enough_units && c.pixels / c.blocks >= 2 * gemm_shape<Isa>::rows(1))
-    c.blocks *= 2;
+  while (units() < enough_units && c.pixels / c.blocks >= 2 * least_rows) c.blocks *= 2;
   c.block = std::max<std::int64_t>(1, (c.pixels + c.blocks - 1) / c.blocks);
   constexpr std::int64_t rows = gemm_shape<Isa>::rows(gemm_shape<Isa>::vectors);
   if (c.blocks > 1) c.block = (c.block + rows - 1) / rows * rows;
@@ -254,7 +287,7 @@ std::int32_t pack_column(const conv_object& c, const std::int8_t* from, std::int
 
 /// Convolution that is not depthwise.
 template <class Isa>
-kernels::prepared prepare_conv(const kernels::qconv_args& a) {
+kernels::prepared prepare_qconv(const kernels::qconv_args& a) {
   constexpr int lanes = simd<Isa, register_bytes<Isa>>::lanes;
   constexpr std::int64_t widest = gemm_shape<Isa>::vectors * lanes;
   const kernels::conv_geometry& g = a.geometry;
@@ -326,7 +359,7 @@ kernels::prepared prepare_conv(const kernels::qconv_args& a) {
   }
 
   using way = conv_object::way;
-  p.run = run_conv<Isa>;
+  p.run = run_qconv<Isa>;
   p.units = c.blocks * ((c.panels + c.panels_per_unit - 1) / c.panels_per_unit);
   p.scratch = static_cast<std::size_t>(c.taps * block_pitch) *
               (sizeof(void*) + static_cast<std::size_t>(c.slot));
@@ -340,8 +373,8 @@ kernels::prepared prepare_conv(const kernels::qconv_args& a) {
 /// u8 · s8 convolution, see qconv_args; bit-equal to reference::qconv.
 template <class Isa>
 kernels::prepared qconv(const kernels::qconv_args& a) {
-  if (a.geometry.depthwise()) return prepare_depthwise<Isa>(a);
-  return prepare_conv<Isa>(a);
+  if (a.geometry.depthwise()) return prepare_qdepthwise<Isa>(a);
+  return prepare_qconv<Isa>(a);
 }
 
 }  // namespace ptq::native

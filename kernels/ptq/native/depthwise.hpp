@@ -24,6 +24,8 @@ namespace ptq::native {
 
 struct depthwise_block {
   std::int64_t channel = 0, columns = 0;
+  std::int64_t skip =
+      0;  // leading columns that the block before it stores: the last 16 channels overlap
   std::int64_t weights = 0,
                padded = 0;  // offsets: bytes of weights, elements of bias and multiplier
   int width = 16;           // channels of the registers used
@@ -57,7 +59,8 @@ struct depthwise_run {
   const std::int32_t* bias = nullptr;
   const float* multiplier = nullptr;
   const epilogue_rule* rule = nullptr;
-  tile_target to;  // first pixel; columns of the block
+  std::int64_t skip = 0;  // columns not to store
+  tile_target to;         // first pixel; columns of the block
 };
 
 /// Bytes of a block's weights per group of slots.
@@ -82,11 +85,14 @@ struct depthwise_kernel {
   using ints = typename S::ints;
   static constexpr int width = 4 * S::lanes;
 
+  /// A block's bytes of one pixel. Only a source of fewer channels than the narrowest register has
+  /// to be copied.
   template <bool Whole>
-  static PTQ_ALWAYS_INLINE ints load(const std::uint8_t* p, std::int64_t columns) {
+  static PTQ_ALWAYS_INLINE ints load(const std::uint8_t* p, const depthwise_run& r) {
     if constexpr (Whole) return S::load(p);
+    if (r.to.columns == width) return S::load(p);
     std::uint8_t few[width] = {};
-    copy_few<S, largest_part(width)>(few, p, columns);
+    copy_few<S, largest_part(width)>(few, p, r.to.columns);
     return S::load(few);
   }
 
@@ -110,47 +116,55 @@ struct depthwise_kernel {
   }
 
   template <bool Whole>
-  static PTQ_ALWAYS_INLINE void store(const ints* acc, const depthwise_run& r, std::int64_t pixel) {
-    const epilogue<S> e(*r.rule);
-    if (r.rule->what == epilogue_rule::kind::reals) return store_reals(acc, r, pixel);
+  static PTQ_ALWAYS_INLINE void store(const ints* acc, const depthwise_run& r, const epilogue<S>& e,
+                                      std::int64_t pixel) {
+    if (e.rule.what == epilogue_rule::kind::reals) {
+      const ints spilled[4] = {acc[0], acc[1], acc[2],
+                               acc[3]};  // the accumulators stay in registers
+      return store_reals(spilled, r, e, pixel);
+    }
     std::uint8_t* y = static_cast<std::uint8_t*>(r.to.dst) + pixel * r.to.stride;
     ints code[4];
-    if (r.rule->what == epilogue_rule::kind::codes_added) {
-      const ints x[4] = {load<Whole>(r.to.residual + pixel * r.to.stride, r.to.columns), S::zero(),
-                         S::zero(), S::zero()};
+    if (e.added) {
+      const ints x[4] = {load<Whole>(r.to.residual + pixel * r.to.stride, r), S::zero(), S::zero(),
+                         S::zero()};
       ints residual[4];
       S::interleave(x, residual);
       unrolled<4>([&](auto v) PTQ_INLINE_LAMBDA {
         constexpr int j = decltype(v)::value;
-        code[j] = e.code_added(acc[j], S::load(r.multiplier + j * S::lanes), residual[j]);
+        code[j] = e.rounded_sum(acc[j], S::load(r.multiplier + j * S::lanes), residual[j]);
       });
     } else {
       unrolled<4>([&](auto v) PTQ_INLINE_LAMBDA {
         constexpr int j = decltype(v)::value;
-        code[j] = e.code(acc[j], S::load(r.multiplier + j * S::lanes));
+        code[j] = e.rounded(acc[j], S::load(r.multiplier + j * S::lanes));
       });
     }
+    const ints packed = S::pack(code, e.zero_point, e.least_code);
     if constexpr (Whole) {
-      S::store_interleaved(y, code);
+      S::store(y, packed);
     } else {
       std::uint8_t few[width];
-      S::store_interleaved(few, code);
-      copy_few<S, largest_part(width)>(y, few, r.to.columns);
+      S::store(few, packed);
+      copy_few<S, largest_part(width)>(y + r.skip, few + r.skip, r.to.columns - r.skip);
     }
   }
 
-  static void store_reals(const ints* acc, const depthwise_run& r, std::int64_t pixel) {
-    const epilogue<S> e(*r.rule);
+  static PTQ_ALWAYS_INLINE void store_reals(const ints* acc, const depthwise_run& r,
+                                            const epilogue<S>& e, std::int64_t pixel) {
     float* y = static_cast<float*>(r.to.dst) + pixel * r.to.stride;
     float lane[width];
     for (int j = 0; j < 4; ++j)
       S::store(lane + j * S::lanes, e.real(acc[j], S::load(r.multiplier + j * S::lanes)));
-    for (int c = 0; c < r.to.columns; ++c) y[c] = lane[c % 16 / 4 * S::lanes + c / 16 * 4 + c % 4];
+    for (auto c = static_cast<int>(r.skip); c < r.to.columns; ++c)
+      y[c] = lane[c % 16 / 4 * S::lanes + c / 16 * 4 + c % 4];
   }
 
   /// Any filter: slots in order, taps of the run all inside the image or all in the padding.
   template <bool Whole>
-  static void run_slots(const depthwise_run& r) {
+  static void run_slots(const depthwise_run& given) {
+    const depthwise_run r = given;  // a copy: stores of codes may alias anything that is not local
+    const epilogue<S> e(*r.rule);
     for (std::int64_t i = 0; i < r.count; ++i) {
       ints acc[4];
       start(acc, r);
@@ -158,56 +172,65 @@ struct depthwise_kernel {
         ints t[4], x[4];
         unrolled<4>([&](auto v) PTQ_INLINE_LAMBDA {
           constexpr int j = decltype(v)::value;
-          t[j] = load<Whole>(r.tap[4 * g + j] + i * r.pitch[4 * g + j], r.to.columns);
+          t[j] = load<Whole>(r.tap[4 * g + j] + i * r.pitch[4 * g + j], r);
         });
         S::interleave(t, x);
         multiply(acc, x, r.weights + g * depthwise_group_bytes<S>);
       }
-      store<Whole>(acc, r, i);
+      store<Whole>(acc, r, e, i);
     }
   }
 
+  struct three_rows {
+    const std::uint8_t* tap[3];
+    std::int64_t pitch[3];
+  };
+
   /// Column `x` of the image, three rows interleaved; padding outside.
   template <bool Whole>
-  static PTQ_ALWAYS_INLINE void column(const depthwise_run& r, std::int64_t x, ints* out) {
+  static PTQ_ALWAYS_INLINE void column(const depthwise_run& r, const three_rows& rows,
+                                       std::int64_t x, ints* out) {
     const bool inside = x >= 0 && x < r.in_w;
     ints t[4];
     unrolled<3>([&](auto v) PTQ_INLINE_LAMBDA {
       constexpr int j = decltype(v)::value;
-      t[j] = load<Whole>(inside ? r.tap[j] + x * r.pitch[j] : r.padding, r.to.columns);
+      t[j] = load<Whole>(inside ? rows.tap[j] + x * rows.pitch[j] : r.padding, r);
     });
     t[3] = S::zero();
     S::interleave(t, out);
   }
 
   template <bool Whole>
-  static PTQ_ALWAYS_INLINE void pixel3(const depthwise_run& r, std::int64_t i, const ints* a,
-                                       const ints* b, const ints* c) {
+  static PTQ_ALWAYS_INLINE void pixel3(const depthwise_run& r, const epilogue<S>& e, std::int64_t i,
+                                       const ints* a, const ints* b, const ints* c) {
     ints acc[4];
     start(acc, r);
     multiply(acc, a, r.weights);
     multiply(acc, b, r.weights + depthwise_group_bytes<S>);
     multiply(acc, c, r.weights + 2 * depthwise_group_bytes<S>);
-    store<Whole>(acc, r, i);
+    store<Whole>(acc, r, e, i);
   }
 
   /// 3×3: neighbours share interleaved columns, two of three at stride 1, one of three at stride 2.
   template <bool Whole>
-  static void run_columns(const depthwise_run& r) {
+  static void run_columns(const depthwise_run& given) {
+    const depthwise_run r = given;
+    const epilogue<S> e(*r.rule);
+    const three_rows rows = {{r.tap[0], r.tap[1], r.tap[2]}, {r.pitch[0], r.pitch[1], r.pitch[2]}};
     ints a[4], b[4], c[4];
     std::int64_t x = r.left;
     if (r.stride == 1) {
-      column<Whole>(r, x, a);
-      column<Whole>(r, x + 1, b);
+      column<Whole>(r, rows, x, a);
+      column<Whole>(r, rows, x + 1, b);
       for (std::int64_t i = 0; i < r.count; i += 3, x += 3) {
-        column<Whole>(r, x + 2, c);
-        pixel3<Whole>(r, i, a, b, c);
+        column<Whole>(r, rows, x + 2, c);
+        pixel3<Whole>(r, e, i, a, b, c);
         if (i + 1 == r.count) break;
-        column<Whole>(r, x + 3, a);
-        pixel3<Whole>(r, i + 1, b, c, a);
+        column<Whole>(r, rows, x + 3, a);
+        pixel3<Whole>(r, e, i + 1, b, c, a);
         if (i + 2 == r.count) break;
-        column<Whole>(r, x + 4, b);
-        pixel3<Whole>(r, i + 2, c, a, b);
+        column<Whole>(r, rows, x + 4, b);
+        pixel3<Whole>(r, e, i + 2, c, a, b);
       }
       return;
     }
@@ -215,16 +238,17 @@ struct depthwise_kernel {
       if (i > 0 && r.stride == 2)
         for (int j = 0; j < 4; ++j) a[j] = c[j];
       else
-        column<Whole>(r, x, a);
-      column<Whole>(r, x + 1, b);
-      column<Whole>(r, x + 2, c);
-      pixel3<Whole>(r, i, a, b, c);
+        column<Whole>(r, rows, x, a);
+      column<Whole>(r, rows, x + 1, b);
+      column<Whole>(r, rows, x + 2, c);
+      pixel3<Whole>(r, e, i, a, b, c);
     }
   }
 
   static void run(const depthwise_run& r, bool columns3) {
     if constexpr (S::lanes == 4) {
-      if (r.to.columns < width) return columns3 ? run_columns<false>(r) : run_slots<false>(r);
+      if (r.to.columns < width || r.skip > 0)
+        return columns3 ? run_columns<false>(r) : run_slots<false>(r);
     }
     columns3 ? run_columns<true>(r) : run_slots<true>(r);
   }

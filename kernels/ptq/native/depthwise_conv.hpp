@@ -65,6 +65,7 @@ struct depthwise_row {
     r.to.residual = io.src[1] ? static_cast<const std::uint8_t*>(io.src[1]) + at : nullptr;
     r.to.stride = d.g.dst_pixel();
     r.to.columns = b.columns;
+    r.skip = b.skip;
     return r;
   }
 
@@ -113,8 +114,8 @@ struct depthwise_row {
 };
 
 template <class Isa>
-void run_depthwise(const void* object, const kernels::operands& io, std::byte* scratch,
-                   work_range range) {
+void run_qdepthwise(const void* object, const kernels::operands& io, std::byte* scratch,
+                    work_range range) {
   const auto& d = *static_cast<const depthwise_object*>(object);
   auto* tap = reinterpret_cast<const std::uint8_t**>(scratch);
   auto* rows = tap + 4 * d.groups;
@@ -147,7 +148,8 @@ std::int64_t cut_channels(std::int64_t channels, std::int64_t groups,
     int width = register_bytes<Isa> < 16 ? 16 : register_bytes<Isa>;
     while (width > 16 && channels - c < width) width /= 2;
     const std::int64_t columns = std::min<std::int64_t>(width, channels - c);
-    if (block) block[n] = {c, columns, weights, padded, width};
+    const std::int64_t skip = channels >= width ? width - columns : 0;
+    if (block) block[n] = {c - skip, columns + skip, skip, weights, padded, width};
     weights += groups * steps * 4 * width;
     padded += width;
     c += columns;
@@ -173,7 +175,7 @@ void pack_depthwise_block(const depthwise_object& d, const depthwise_block& b,
   const std::int64_t taps = d.g.kernel_h * d.g.kernel_w;
   const int lanes = b.width / 4;
   const std::int64_t group_bytes = (has_dpbusd<Isa> ? 1 : 2) * 4 * b.width;
-  for (int c = 0; c < b.columns; ++c) {
+  for (auto c = static_cast<int>(b.skip); c < b.columns; ++c) {
     const std::int64_t o = b.channel + c;
     std::int32_t sum = 0;
     for (std::int64_t slot = 0; slot < 4 * d.groups; ++slot) {
@@ -194,7 +196,7 @@ void pack_depthwise_block(const depthwise_object& d, const depthwise_block& b,
 
 /// Depthwise convolution, any number of output channels per input channel.
 template <class Isa>
-kernels::prepared prepare_depthwise(const kernels::qconv_args& a) {
+kernels::prepared prepare_qdepthwise(const kernels::qconv_args& a) {
   constexpr std::int64_t enough_units = 32;
   const kernels::conv_geometry& g = a.geometry;
   depthwise_object d;
@@ -238,7 +240,7 @@ kernels::prepared prepare_depthwise(const kernels::qconv_args& a) {
   for (std::int64_t i = 0; i < d.blocks; ++i)
     pack_depthwise_block<Isa>(d, block[i], a, weights, bias, multiplier);
 
-  p.run = run_depthwise<Isa>;
+  p.run = run_qdepthwise<Isa>;
   p.units = rows * d.parts;
   p.scratch = static_cast<std::size_t>(4 * d.groups + g.kernel_h) * sizeof(void*) +
               static_cast<std::size_t>(4 * d.groups) * sizeof(std::int64_t);

@@ -101,9 +101,6 @@ struct simd<Isa, 0> : simd_layout<Isa, 4> {
   static ints add(ints a, ints b) {
     return each<ints>([&](int i) { return wrap(bits(a.v[i]) + bits(b.v[i])); });
   }
-  static ints subtract(ints a, ints b) {
-    return each<ints>([&](int i) { return wrap(bits(a.v[i]) - bits(b.v[i])); });
-  }
   static floats add(floats a, floats b) {
     return each<floats>([&](int i) { return a.v[i] + b.v[i]; });
   }
@@ -119,10 +116,15 @@ struct simd<Isa, 0> : simd_layout<Isa, 4> {
   static floats to_float(ints x) {
     return each<floats>([&](int i) { return static_cast<float>(x.v[i]); });
   }
-  /// Half to even for |x| <= 2^22: adding 1.5 · 2^23 leaves the rounded integer in the low bits.
+  static floats least(floats x, floats high) {
+    return each<floats>([&](int i) { return high.v[i] < x.v[i] ? high.v[i] : x.v[i]; });
+  }
+  /// Half to even, of what codes can need: beyond ±2^20 `pack` saturates anyway. Adding 1.5 · 2^23
+  /// leaves the rounded integer in the low bits.
   static ints round(floats x) {
+    const floats bounded = clamp(x, set(-1048576.0f), set(1048576.0f));
     return each<ints>([&](int i) {
-      const float y = x.v[i] + 12582912.0f;
+      const float y = bounded.v[i] + 12582912.0f;
       std::int32_t b;
       std::memcpy(&b, &y, 4);
       return b - 0x4b400000;
@@ -154,11 +156,20 @@ struct simd<Isa, 0> : simd_layout<Isa, 4> {
   static ints load_codes(const std::uint8_t* p) {
     return each<ints>([&](int i) { return static_cast<std::int32_t>(p[i]); });
   }
-  template <int Count>
-  static void store_codes(std::uint8_t* p, const ints* x) {
-    for (int j = 0; j < 4 * Count; ++j) p[j] = static_cast<std::uint8_t>(x[j / 4].v[j % 4]);
+  static ints set_words(int x) { return set(x); }
+  static ints set_bytes(int x) { return set(x); }
+  static ints pack(const ints (&x)[4], ints zero_point, ints low) {
+    std::uint8_t bytes[16];
+    for (int j = 0; j < 16; ++j) {
+      const std::int32_t q = x[j / 4].v[j % 4] + zero_point.v[0];
+      bytes[j] = static_cast<std::uint8_t>(q > 255 ? 255 : q < low.v[0] ? low.v[0] : q);
+    }
+    return load(bytes);
   }
-  static void store_interleaved(std::uint8_t* p, const ints* x) { store_codes<4>(p, x); }
+  template <int Count>
+  static void store_codes(std::uint8_t* p, ints packed) {
+    std::memcpy(p, &packed, 4 * Count);
+  }
   static void interleave(const ints* t, ints* out) {
     std::uint8_t from[4][16], to[64];
     std::memcpy(from, t, 64);

@@ -31,12 +31,12 @@ struct simd<Isa, 16> : simd_layout<Isa, 4> {
   static PTQ_ALWAYS_INLINE ints set(std::int32_t x) { return _mm_set1_epi32(x); }
   static PTQ_ALWAYS_INLINE floats set(float x) { return _mm_set1_ps(x); }
   static PTQ_ALWAYS_INLINE ints add(ints a, ints b) { return _mm_add_epi32(a, b); }
-  static PTQ_ALWAYS_INLINE ints subtract(ints a, ints b) { return _mm_sub_epi32(a, b); }
   static PTQ_ALWAYS_INLINE floats add(floats a, floats b) { return _mm_add_ps(a, b); }
   static PTQ_ALWAYS_INLINE floats multiply(floats a, floats b) { return _mm_mul_ps(a, b); }
   static PTQ_ALWAYS_INLINE floats clamp(floats x, floats low, floats high) {
     return _mm_min_ps(high, _mm_max_ps(low, x));
   }
+  static PTQ_ALWAYS_INLINE floats least(floats x, floats high) { return _mm_min_ps(high, x); }
   static PTQ_ALWAYS_INLINE floats to_float(ints x) { return _mm_cvtepi32_ps(x); }
   static PTQ_ALWAYS_INLINE ints round(floats x) { return _mm_cvtps_epi32(x); }
 
@@ -74,20 +74,24 @@ struct simd<Isa, 16> : simd_layout<Isa, 4> {
     const ints bytes = _mm_unpacklo_epi8(_mm_cvtsi32_si128(x), zero());
     return _mm_unpacklo_epi16(bytes, zero());
   }
+  static PTQ_ALWAYS_INLINE ints set_words(int x) { return _mm_set1_epi16(static_cast<short>(x)); }
+  static PTQ_ALWAYS_INLINE ints set_bytes(int x) { return _mm_set1_epi8(static_cast<char>(x)); }
+  /// Roundings of four registers → bytes max(saturate(x + zero_point), low), in interleaved order.
+  static PTQ_ALWAYS_INLINE ints pack(const ints (&x)[4], ints zero_point, ints low) {
+    const ints words01 = _mm_adds_epi16(_mm_packs_epi32(x[0], x[1]), zero_point);
+    const ints words23 = _mm_adds_epi16(_mm_packs_epi32(x[2], x[3]), zero_point);
+    return _mm_max_epu8(_mm_packus_epi16(words01, words23), low);
+  }
+  /// The first Count registers' bytes of `pack`, in the order of lanes.
   template <int Count>
-  static PTQ_ALWAYS_INLINE void store_codes(std::uint8_t* p, const ints* x) {
+  static PTQ_ALWAYS_INLINE void store_codes(std::uint8_t* p, ints packed) {
     static_assert(Count == 1 || Count == 2);
-    const ints words = _mm_packs_epi32(x[0], x[Count - 1]);
-    const ints bytes = _mm_packus_epi16(words, words);
     if constexpr (Count == 2) {
-      _mm_storel_epi64(reinterpret_cast<__m128i*>(p), bytes);
+      _mm_storel_epi64(reinterpret_cast<__m128i*>(p), packed);
     } else {
-      const std::int32_t four = _mm_cvtsi128_si32(bytes);
+      const std::int32_t four = _mm_cvtsi128_si32(packed);
       std::memcpy(p, &four, 4);
     }
-  }
-  static PTQ_ALWAYS_INLINE void store_interleaved(std::uint8_t* p, const ints* x) {
-    store(p, _mm_packus_epi16(_mm_packs_epi32(x[0], x[1]), _mm_packs_epi32(x[2], x[3])));
   }
   /// Four registers of bytes → four registers whose lanes hold the four bytes of one channel.
   static PTQ_ALWAYS_INLINE void interleave(const ints* t, ints* out) {
@@ -118,12 +122,12 @@ struct simd<Isa, 32> : simd_layout<Isa, 8> {
   static PTQ_ALWAYS_INLINE ints set(std::int32_t x) { return _mm256_set1_epi32(x); }
   static PTQ_ALWAYS_INLINE floats set(float x) { return _mm256_set1_ps(x); }
   static PTQ_ALWAYS_INLINE ints add(ints a, ints b) { return _mm256_add_epi32(a, b); }
-  static PTQ_ALWAYS_INLINE ints subtract(ints a, ints b) { return _mm256_sub_epi32(a, b); }
   static PTQ_ALWAYS_INLINE floats add(floats a, floats b) { return _mm256_add_ps(a, b); }
   static PTQ_ALWAYS_INLINE floats multiply(floats a, floats b) { return _mm256_mul_ps(a, b); }
   static PTQ_ALWAYS_INLINE floats clamp(floats x, floats low, floats high) {
     return _mm256_min_ps(high, _mm256_max_ps(low, x));
   }
+  static PTQ_ALWAYS_INLINE floats least(floats x, floats high) { return _mm256_min_ps(high, x); }
   static PTQ_ALWAYS_INLINE floats to_float(ints x) { return _mm256_cvtepi32_ps(x); }
   static PTQ_ALWAYS_INLINE ints round(floats x) { return _mm256_cvtps_epi32(x); }
 
@@ -153,22 +157,25 @@ struct simd<Isa, 32> : simd_layout<Isa, 8> {
   static PTQ_ALWAYS_INLINE ints load_codes(const std::uint8_t* p) {
     return _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
   }
+  static PTQ_ALWAYS_INLINE ints set_words(int x) {
+    return _mm256_set1_epi16(static_cast<short>(x));
+  }
+  static PTQ_ALWAYS_INLINE ints set_bytes(int x) { return _mm256_set1_epi8(static_cast<char>(x)); }
+  static PTQ_ALWAYS_INLINE ints pack(const ints (&x)[4], ints zero_point, ints low) {
+    const ints words01 = _mm256_adds_epi16(_mm256_packs_epi32(x[0], x[1]), zero_point);
+    const ints words23 = _mm256_adds_epi16(_mm256_packs_epi32(x[2], x[3]), zero_point);
+    return _mm256_max_epu8(_mm256_packus_epi16(words01, words23), low);
+  }
   template <int Count>
-  static PTQ_ALWAYS_INLINE void store_codes(std::uint8_t* p, const ints* x) {
+  static PTQ_ALWAYS_INLINE void store_codes(std::uint8_t* p, ints packed) {
     static_assert(Count == 1 || Count == 2);
     // packs works within 128-bit halves: dwords 0, 1 of the halves hold registers 0 and 1
-    const ints words = _mm256_packs_epi32(x[0], x[Count - 1]);
-    const ints bytes = _mm256_packus_epi16(words, words);
-    const ints order =
-        _mm256_permutevar8x32_epi32(bytes, _mm256_setr_epi32(0, 4, 1, 5, 0, 0, 0, 0));
-    const __m128i low = _mm256_castsi256_si128(order);
+    const ints order = _mm256_setr_epi32(0, 4, 1, 5, 0, 0, 0, 0);
+    const __m128i codes = _mm256_castsi256_si128(_mm256_permutevar8x32_epi32(packed, order));
     if constexpr (Count == 2)
-      _mm_storeu_si128(reinterpret_cast<__m128i*>(p), low);
+      _mm_storeu_si128(reinterpret_cast<__m128i*>(p), codes);
     else
-      _mm_storel_epi64(reinterpret_cast<__m128i*>(p), low);
-  }
-  static PTQ_ALWAYS_INLINE void store_interleaved(std::uint8_t* p, const ints* x) {
-    store(p, _mm256_packus_epi16(_mm256_packs_epi32(x[0], x[1]), _mm256_packs_epi32(x[2], x[3])));
+      _mm_storel_epi64(reinterpret_cast<__m128i*>(p), codes);
   }
   static PTQ_ALWAYS_INLINE void interleave(const ints* t, ints* out) {
     const ints low01 = _mm256_unpacklo_epi8(t[0], t[1]), high01 = _mm256_unpackhi_epi8(t[0], t[1]);
@@ -195,12 +202,12 @@ struct simd<Isa, 64> : simd_layout<Isa, 16> {
   static PTQ_ALWAYS_INLINE ints set(std::int32_t x) { return _mm512_set1_epi32(x); }
   static PTQ_ALWAYS_INLINE floats set(float x) { return _mm512_set1_ps(x); }
   static PTQ_ALWAYS_INLINE ints add(ints a, ints b) { return _mm512_add_epi32(a, b); }
-  static PTQ_ALWAYS_INLINE ints subtract(ints a, ints b) { return _mm512_sub_epi32(a, b); }
   static PTQ_ALWAYS_INLINE floats add(floats a, floats b) { return _mm512_add_ps(a, b); }
   static PTQ_ALWAYS_INLINE floats multiply(floats a, floats b) { return _mm512_mul_ps(a, b); }
   static PTQ_ALWAYS_INLINE floats clamp(floats x, floats low, floats high) {
     return _mm512_min_ps(high, _mm512_max_ps(low, x));
   }
+  static PTQ_ALWAYS_INLINE floats least(floats x, floats high) { return _mm512_min_ps(high, x); }
   static PTQ_ALWAYS_INLINE floats to_float(ints x) { return _mm512_cvtepi32_ps(x); }
   static PTQ_ALWAYS_INLINE ints round(floats x) { return _mm512_cvtps_epi32(x); }
 
@@ -231,21 +238,27 @@ struct simd<Isa, 64> : simd_layout<Isa, 16> {
   static PTQ_ALWAYS_INLINE ints load_codes(const std::uint8_t* p) {
     return _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
   }
-  template <int Count>
-  static PTQ_ALWAYS_INLINE void store_codes(std::uint8_t* p, const ints* x) {
-    if constexpr (Count == 4) {
-      const ints words01 = _mm512_packs_epi32(x[0], x[1]), words23 = _mm512_packs_epi32(x[2], x[3]);
-      const ints order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-      store(p, _mm512_permutexvar_epi32(order, _mm512_packus_epi16(words01, words23)));
-    } else {
-      unrolled<Count>([&](auto j) PTQ_INLINE_LAMBDA {
-        _mm_storeu_si128(reinterpret_cast<__m128i*>(p + 16 * decltype(j)::value),
-                         _mm512_cvtusepi32_epi8(x[decltype(j)::value]));
-      });
-    }
+  static PTQ_ALWAYS_INLINE ints set_words(int x) {
+    return _mm512_set1_epi16(static_cast<short>(x));
   }
-  static PTQ_ALWAYS_INLINE void store_interleaved(std::uint8_t* p, const ints* x) {
-    store(p, _mm512_packus_epi16(_mm512_packs_epi32(x[0], x[1]), _mm512_packs_epi32(x[2], x[3])));
+  static PTQ_ALWAYS_INLINE ints set_bytes(int x) { return _mm512_set1_epi8(static_cast<char>(x)); }
+  static PTQ_ALWAYS_INLINE ints pack(const ints (&x)[4], ints zero_point, ints low) {
+    const ints words01 = _mm512_adds_epi16(_mm512_packs_epi32(x[0], x[1]), zero_point);
+    const ints words23 = _mm512_adds_epi16(_mm512_packs_epi32(x[2], x[3]), zero_point);
+    return _mm512_max_epu8(_mm512_packus_epi16(words01, words23), low);
+  }
+  template <int Count>
+  static PTQ_ALWAYS_INLINE void store_codes(std::uint8_t* p, ints packed) {
+    const ints order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    const ints codes = _mm512_permutexvar_epi32(order, packed);
+    if constexpr (Count == 4)
+      store(p, codes);
+    else if constexpr (Count == 1)
+      _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_castsi512_si128(codes));
+    else
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_castsi512_si256(codes));
+    if constexpr (Count == 3)
+      _mm_storeu_si128(reinterpret_cast<__m128i*>(p + 32), _mm512_extracti32x4_epi32(codes, 2));
   }
   static PTQ_ALWAYS_INLINE void interleave(const ints* t, ints* out) {
     const ints low01 = _mm512_unpacklo_epi8(t[0], t[1]), high01 = _mm512_unpackhi_epi8(t[0], t[1]);

@@ -19,8 +19,11 @@ struct epilogue_rule {
   enum class kind : std::int32_t { codes, codes_added, reals } what = kind::codes;
   float low = 0, high = 255;  // codes: lo − z, hi − z; reals: the clamp
   std::int32_t zero_point = 0;
-  float add_multiplier = 1, r_multiplier = 1, y_low = 0, y_high = 255;  // y: less the zero point
-  std::int32_t r_zero_point = 0, y_zero_point = 0;
+  float add_multiplier = 1, r_multiplier = 1,
+        r_constant = 0;  // r_constant: −r_zero_point · r_multiplier
+  float y_high = 255;    // less the zero point
+  std::int32_t y_zero_point = 0;
+  std::int32_t least_code = 0;  // of what is stored
 };
 
 /// Where the results of a tile go. `columns` ≤ the tile's width, the rest is padding.
@@ -46,10 +49,10 @@ PTQ_ALWAYS_INLINE epilogue_rule make_rule(const kernels::int_epilogue& e) {
   r.zero_point = e.zero_point;
   r.add_multiplier = e.add_multiplier;
   r.r_multiplier = e.r_multiplier;
-  r.r_zero_point = e.r_zero_point;
+  r.r_constant = static_cast<float>(-e.r_zero_point) * e.r_multiplier;
   r.y_zero_point = e.y_zero_point;
-  r.y_low = static_cast<float>(e.y_low - e.y_zero_point);
   r.y_high = static_cast<float>(e.y_high - e.y_zero_point);
+  r.least_code = e.add ? e.y_low : e.low;
   return r;
 }
 
@@ -58,27 +61,34 @@ template <class S>
 struct epilogue {
   using ints = typename S::ints;
   using floats = typename S::floats;
-  const epilogue_rule& rule;
-  floats low, high;
+  const epilogue_rule rule;  // a copy: stores of codes may alias anything that is not local
+  const bool added;
+  const floats low, high;
+  const ints zero_point, least_code;  // as `pack` takes them
 
   PTQ_ALWAYS_INLINE explicit epilogue(const epilogue_rule& r)
-      : rule(r), low(S::set(r.low)), high(S::set(r.high)) {}
+      : rule(r),
+        added(r.what == epilogue_rule::kind::codes_added),
+        low(S::set(r.low)),
+        high(S::set(r.high)),
+        zero_point(S::set_words(added ? r.y_zero_point : r.zero_point)),
+        least_code(S::set_bytes(r.least_code)) {}
 
-  /// Clamped products, not yet rounded.
   PTQ_ALWAYS_INLINE floats real(ints acc, floats multiplier) const {
     return S::clamp(S::multiply(S::to_float(acc), multiplier), low, high);
   }
-  PTQ_ALWAYS_INLINE ints code(ints acc, floats multiplier) const {
-    return S::add(S::round(real(acc, multiplier)), S::set(rule.zero_point));
+  /// The rounded product, for `pack`.
+  PTQ_ALWAYS_INLINE ints rounded(ints acc, floats multiplier) const {
+    return S::round(S::least(S::multiply(S::to_float(acc), multiplier), high));
   }
-  /// The code of the sum with the residual's code r.
-  PTQ_ALWAYS_INLINE ints code_added(ints acc, floats multiplier, ints r) const {
-    const floats own =
-        S::multiply(S::to_float(S::round(real(acc, multiplier))), S::set(rule.add_multiplier));
-    const floats other = S::multiply(S::to_float(S::subtract(r, S::set(rule.r_zero_point))),
-                                     S::set(rule.r_multiplier));
-    const floats sum = S::clamp(S::add(own, other), S::set(rule.y_low), S::set(rule.y_high));
-    return S::add(S::round(sum), S::set(rule.y_zero_point));
+  /// The rounded sum with the residual's code r, for `pack`. (r − rz) · m is taken as r · m − rz ·
+  /// m: all exact.
+  PTQ_ALWAYS_INLINE ints rounded_sum(ints acc, floats multiplier, ints r) const {
+    const floats q = S::to_float(S::round(real(acc, multiplier)));
+    const floats other =
+        S::add(S::multiply(S::to_float(r), S::set(rule.r_multiplier)), S::set(rule.r_constant));
+    const floats sum = S::add(S::multiply(q, S::set(rule.add_multiplier)), other);
+    return S::round(S::least(sum, S::set(rule.y_high)));
   }
 };
 
@@ -110,7 +120,8 @@ PTQ_ALWAYS_INLINE void copy_few(void* to, const void* from, std::int64_t n) {
 /// padding included.
 template <class S, int Rows, int Vectors, class Accumulators>
 PTQ_ALWAYS_INLINE void store_tile(const Accumulators& acc, const epilogue_rule& rule,
-                                  const float* multiplier, const tile_target& to) {
+                                  const float* multiplier, const tile_target& target) {
+  const tile_target to = target;  // a copy: stores of codes may alias anything that is not local
   using ints = typename S::ints;
   constexpr int width = Vectors * S::lanes;
   const epilogue<S> e(rule);
@@ -130,14 +141,13 @@ PTQ_ALWAYS_INLINE void store_tile(const Accumulators& acc, const epilogue_rule& 
     });
     return;
   }
-  const bool added = rule.what == epilogue_rule::kind::codes_added;
   unrolled<Rows>([&](auto r) PTQ_INLINE_LAMBDA {
     constexpr int row = decltype(r)::value;
     if (row >= to.rows) return;
     std::uint8_t* y = static_cast<std::uint8_t*>(to.dst) + row * to.stride;
     std::uint8_t few[width];
-    ints code[Vectors];
-    if (added) {
+    ints code[4];
+    if (e.added) {
       const std::uint8_t* x = to.residual + row * to.stride;
       if (!whole) {
         std::memset(few, 0, sizeof few);
@@ -146,16 +156,19 @@ PTQ_ALWAYS_INLINE void store_tile(const Accumulators& acc, const epilogue_rule& 
       }
       unrolled<Vectors>([&](auto v) PTQ_INLINE_LAMBDA {
         constexpr int i = decltype(v)::value;
-        code[i] = e.code_added(acc[row][i], S::load(multiplier + i * S::lanes),
-                               S::load_codes(x + i * S::lanes));
+        code[i] = e.rounded_sum(acc[row][i], S::load(multiplier + i * S::lanes),
+                                S::load_codes(x + i * S::lanes));
       });
     } else {
       unrolled<Vectors>([&](auto v) PTQ_INLINE_LAMBDA {
         constexpr int i = decltype(v)::value;
-        code[i] = e.code(acc[row][i], S::load(multiplier + i * S::lanes));
+        code[i] = e.rounded(acc[row][i], S::load(multiplier + i * S::lanes));
       });
     }
-    S::template store_codes<Vectors>(whole ? y : few, code);
+    // registers that the tile lacks: any will do
+    unrolled<4 - Vectors>([&](auto v)
+                              PTQ_INLINE_LAMBDA { code[Vectors + decltype(v)::value] = code[0]; });
+    S::template store_codes<Vectors>(whole ? y : few, S::pack(code, e.zero_point, e.least_code));
     if (!whole) copy_few<S, largest_part(width)>(y, few, to.columns);
   });
 }

@@ -22,7 +22,8 @@
 namespace ptq::native {
 
 /// A prepared kernel whose object is `bytes` zeroed bytes, aligned to 64, still without a function.
-/// Return it from the entry by name, and let nothing that may throw run while it is held.
+/// Return it from the entry by name; functions called while it is held are noexcept, or g++ emits
+/// its clean-up.
 template <class Isa>
 PTQ_ALWAYS_INLINE kernels::prepared blank(std::size_t bytes) {
   if constexpr (requires { Isa::blank(bytes); })
@@ -51,9 +52,14 @@ struct block_layout {
   }
 };
 
-template <class T, class Byte>
-PTQ_ALWAYS_INLINE T* at_offset(Byte* block, std::size_t offset) {
-  return reinterpret_cast<T*>(reinterpret_cast<std::byte*>(block) + offset);
+/// The array of T at `offset` bytes from a block's start.
+template <class T>
+PTQ_ALWAYS_INLINE T* at_offset(void* block, std::size_t offset) {
+  return reinterpret_cast<T*>(static_cast<std::byte*>(block) + offset);
+}
+template <class T>
+PTQ_ALWAYS_INLINE const T* at_offset(const void* block, std::size_t offset) {
+  return reinterpret_cast<const T*>(static_cast<const std::byte*>(block) + offset);
 }
 
 /// A number as a type, so that loops over registers unroll in the front end.

@@ -1,0 +1,53 @@
+#pragma once
+// SPDX-License-Identifier: Apache-2.0
+// Stage: nodes that belong together become one, so that quantization and execution meet whole
+// layers. Runs after fold.
+//   normalizations, activations   spelled-out forms become one node, before arithmetic is folded
+//   away beneath them batch_norms                   between transposes: multiply and add in place
+//   affine (fold)                 what arithmetic is left goes into weights, now also into those of
+//   the layers after it paddings                      Pad into the window of convolutions and
+//   poolings clamps                        Relu, Relu6, Clip into the layer before rows products of
+//   rank > 2 with a constant matrix: reshape, product of rank 2, reshape no_ops, constants (fold)
+//   what that leaves behind
+//
+// Values that survive keep their names, and so do the nodes of layers. No pass looks through a
+// value with qparams.
+
+#include <utility>
+
+#include <ptq/fold.hpp>
+#include <ptq/fuse/activations.hpp>
+#include <ptq/fuse/clamps.hpp>
+#include <ptq/fuse/normalizations.hpp>
+#include <ptq/fuse/padding.hpp>
+#include <ptq/fuse/rows.hpp>
+#include <ptq/graph/graph.hpp>
+
+namespace ptq {
+
+/// The graph with whole layers.
+///
+/// g       folded
+/// throws  shape_error if extents contradict each other
+/// exact   up to rounding of folded weights and the order of a normalisation's sums
+inline graph fuse(graph g) {
+  // Each round shrinks the graph or ends; two are usual. The bound is for hostile chains.
+  constexpr int most_rounds = 16;
+  g = infer(std::move(g));
+  bool changed = true;
+  for (int i = 0; changed && i < most_rounds; ++i) {
+    changed = fusing::normalizations(g);
+    changed = fusing::activations(g) || changed;
+    changed = fusing::batch_norms(g) || changed;
+    changed = folding::affine(g, folding::affine_scope::all) || changed;
+    g = infer(std::move(g));
+    changed = fusing::paddings(g) || changed;
+    changed = fusing::clamps(g) || changed;
+    changed = folding::no_ops(g) || changed;
+  }
+  fusing::rows(g);
+  g = fold(std::move(g));
+  return infer(std::move(g));
+}
+
+}  // namespace ptq

@@ -29,6 +29,7 @@
 #pragma push_macro("STB_IMAGE_STATIC")
 #pragma push_macro("STB_IMAGE_IMPLEMENTATION")
 #pragma push_macro("STBI_INCLUDE_STB_IMAGE_H")
+#pragma push_macro("stbi__err")  // a macro over a function of the same name
 #undef STBIDEF
 #undef STBI_ASSERT
 #undef STBI_NO_STDIO
@@ -37,6 +38,7 @@
 #undef STB_IMAGE_STATIC
 #undef STB_IMAGE_IMPLEMENTATION
 #undef STBI_INCLUDE_STB_IMAGE_H
+#undef stbi__err
 #define STBI_ASSERT(x) ((x) ? void() : throw ::ptq::data_error("data: image: decoder: " #x))
 #define STBI_NO_STDIO
 #define STBI_ONLY_JPEG
@@ -75,6 +77,8 @@ namespace ptq::stb {
 #undef STBI_NO_PIC
 #undef STBI_NO_PNM
 #undef STBI_NO_LINEAR
+#undef stbi__err
+#pragma pop_macro("stbi__err")
 #pragma pop_macro("STBI_INCLUDE_STB_IMAGE_H")
 #pragma pop_macro("STB_IMAGE_IMPLEMENTATION")
 #pragma pop_macro("STB_IMAGE_STATIC")

@@ -1,0 +1,94 @@
+#pragma once
+// SPDX-License-Identifier: Apache-2.0
+// Two-dimensional transposes in tiles: dst[i·dst_step + j] = src[j·src_step + i]. Tiles of 4×4 words and 16×16 bytes on
+// x86, single elements elsewhere and at the edges.
+
+#include <cstdint>
+#include <cstring>
+
+#include <ptq/native/isa.hpp>
+#include <ptq/native/object.hpp>
+
+#if defined(__x86_64__) || defined(_M_X64)
+#include <immintrin.h>
+#endif
+
+namespace ptq::native {
+
+template <int Bytes> struct element;
+template <> struct element<1> { using type = std::uint8_t; };
+template <> struct element<2> { using type = std::uint16_t; };
+template <> struct element<4> { using type = std::uint32_t; };
+template <> struct element<8> { using type = std::uint64_t; };
+
+/// One element, moved without a promise of alignment or type.
+template <class T>
+PTQ_ALWAYS_INLINE void move_element(std::byte* dst, const std::byte* src) {
+  T v;
+  std::memcpy(&v, src, sizeof(T));
+  std::memcpy(dst, &v, sizeof(T));
+}
+
+#if defined(__SSE2__)
+PTQ_ALWAYS_INLINE void transpose_tile_4(const std::byte* src, std::int64_t src_bytes,
+                                        std::byte* dst, std::int64_t dst_bytes) {
+  __m128i row[4];
+  for (int k = 0; k < 4; ++k)
+    row[k] = _mm_loadu_si128(reinterpret_cast<const __m128i*>(src + k * src_bytes));
+  const __m128i a = _mm_unpacklo_epi32(row[0], row[1]), b = _mm_unpackhi_epi32(row[0], row[1]);
+  const __m128i c = _mm_unpacklo_epi32(row[2], row[3]), d = _mm_unpackhi_epi32(row[2], row[3]);
+  const __m128i out[4] = {_mm_unpacklo_epi64(a, c), _mm_unpackhi_epi64(a, c),
+                          _mm_unpacklo_epi64(b, d), _mm_unpackhi_epi64(b, d)};
+  for (int k = 0; k < 4; ++k)
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(dst + k * dst_bytes), out[k]);
+}
+
+/// Four rounds of interleaving row k with row k + 8 transpose 16 rows of 16 bytes.
+PTQ_ALWAYS_INLINE void transpose_tile_16(const std::byte* src, std::int64_t src_bytes,
+                                         std::byte* dst, std::int64_t dst_bytes) {
+  __m128i a[16], b[16];
+  for (int k = 0; k < 16; ++k)
+    a[k] = _mm_loadu_si128(reinterpret_cast<const __m128i*>(src + k * src_bytes));
+  for (int round = 0; round < 4; ++round) {
+    for (int k = 0; k < 8; ++k) {
+      b[2 * k] = _mm_unpacklo_epi8(a[k], a[k + 8]);
+      b[2 * k + 1] = _mm_unpackhi_epi8(a[k], a[k + 8]);
+    }
+    for (int k = 0; k < 16; ++k) a[k] = b[k];
+  }
+  for (int k = 0; k < 16; ++k)
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(dst + k * dst_bytes), a[k]);
+}
+#endif
+
+/// Rows [begin, end) of the destination, each `columns` long. Steps are in elements of `Bytes`.
+template <class Isa, int Bytes>
+PTQ_ALWAYS_INLINE void transpose_rows(const std::byte* src, std::int64_t src_step, std::byte* dst,
+                                      std::int64_t dst_step, std::int64_t begin, std::int64_t end,
+                                      std::int64_t columns) {
+  using type = typename element<Bytes>::type;
+  const auto one = [&](std::int64_t i, std::int64_t j) PTQ_INLINE_LAMBDA {
+    move_element<type>(dst + (i * dst_step + j) * Bytes, src + (j * src_step + i) * Bytes);
+  };
+  std::int64_t i = begin;
+#if defined(__SSE2__)
+  if constexpr (Bytes == 4 || Bytes == 1) {
+    constexpr std::int64_t tile = Bytes == 4 ? 4 : 16;
+    for (; i + tile <= end; i += tile) {
+      std::int64_t j = 0;
+      for (; j + tile <= columns; j += tile) {
+        const std::byte* from = src + (j * src_step + i) * Bytes;
+        std::byte* to = dst + (i * dst_step + j) * Bytes;
+        if constexpr (Bytes == 4) transpose_tile_4(from, src_step * 4, to, dst_step * 4);
+        else transpose_tile_16(from, src_step, to, dst_step);
+      }
+      for (; j < columns; ++j)
+        for (std::int64_t k = 0; k < tile; ++k) one(i + k, j);
+    }
+  }
+#endif
+  for (; i < end; ++i)
+    for (std::int64_t j = 0; j < columns; ++j) one(i, j);
+}
+
+}  // namespace ptq::native

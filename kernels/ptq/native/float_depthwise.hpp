@@ -59,7 +59,7 @@ template <class Isa, int Vectors, bool Partial>
 void channels(const depthwise<Isa>& o, const sources<Isa>& s, std::int64_t c, std::int64_t some) {
   using reg = f32s<Isa>;
   constexpr int L = lanes<Isa>;
-  const auto load = [some](const float* p) PTQ_INLINE_LAMBDA {
+  const auto load = [&](const float* p) PTQ_INLINE_LAMBDA {
     if constexpr (Partial)
       return load_some<Isa>(p, some);
     else

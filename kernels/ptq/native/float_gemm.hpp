@@ -104,15 +104,16 @@ void run_product(const void* object, const kernels::operands& io, std::byte* scr
 
 /// The first batch that has batch i's b.
 template <class Isa>
-std::int64_t first_use(const std::int64_t* offset, std::int64_t i) {
+std::int64_t first_use(const std::int64_t* offset, std::int64_t i) noexcept {
   std::int64_t j = 0;
   while (offset[j] != offset[i]) ++j;
   return j;
 }
 
-/// Packs each distinct constant b once and turns the offsets into packed ones.
+/// Packs each distinct constant b once and turns the offsets into packed ones. noexcept, as all
+/// that runs while an entry holds its object (see object.hpp).
 template <class Isa>
-void pack_constant(product<Isa>& o, const kernels::matmul_args& args) {
+void pack_constant(product<Isa>& o, const kernels::matmul_args& args) noexcept {
   const std::int64_t* offset = args.b_offset.data();
   std::int64_t next = 0;
   for (std::int64_t i = 0; i < o.batch; ++i) {

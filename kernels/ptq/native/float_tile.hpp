@@ -137,7 +137,7 @@ class row_writer {
 /// panel are 0.
 template <class Isa>
 void pack_panels(float* dst, const float* src, std::int64_t k, std::int64_t n,
-                 std::int64_t k_stride, std::int64_t n_stride) noexcept noexcept {
+                 std::int64_t k_stride, std::int64_t n_stride) noexcept {
   for (std::int64_t first = 0; first < n; first += columns<Isa>) {
     const std::int64_t left = n - first;
     const std::int64_t width = left > lanes<Isa> ? columns<Isa> : lanes<Isa>;

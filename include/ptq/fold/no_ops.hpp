@@ -26,8 +26,12 @@ inline bool all_equal(const std::optional<op::ints>& v, std::int64_t e) {
 /// Elementwise with a constant of only `neutral` that does not widen x.
 inline bool neutral_operand(const rewriter& g, int n, std::size_t port, float neutral) {
   const auto* t = match::real_constant(g, match::operand(g, n, port));
-  const auto &x = g[match::operand(g, n, 1 - port)], &y = g[match::result(g, n)];
-  if (!t || x.constant || !match::same_extents(x, y)) return false;
+  const auto& x = g[match::operand(g, n, 1 - port)];
+  if (!t || x.constant || !x.shaped || t->dims().rank() > x.dims.rank()) return false;
+  for (int i = 1; i <= t->dims().rank(); ++i) {
+    const auto e = t->dims()[t->dims().rank() - i];
+    if (e != 1 && e != x.dims[x.dims.rank() - i]) return false;
+  }
   const auto v = t->view<float>();
   return std::all_of(v.begin(), v.end(), [&](float e) { return e == neutral; });
 }

@@ -10,6 +10,7 @@
 //                 products that follow.
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <utility>
 #include <vector>
@@ -43,22 +44,23 @@ inline bool product_of_rows(const rewriter& g, int n) {
 inline bool rows(graph& g) {
   rewriter edit(infer(std::move(g)));
   const int count = edit.node_count();
+  std::map<value_id, value_id> flat;  // products of one value share its rows
   for (int n = 0; n < count; ++n) {
     if (edit.removed(n) || !product_of_rows(edit, n)) continue;
-    const auto& m = std::get<op::matmul>(edit.at(n).what);
-    const auto& w = edit[match::operand(edit, n, 1)].dims;
-    const auto k = w[m.trans_b ? 1 : 0];
+    const bool trans_b = std::get<op::matmul>(edit.at(n).what).trans_b;
+    const auto k = edit[match::operand(edit, n, 1)].dims[trans_b ? 1 : 0];
     const auto a = match::operand(edit, n, 0), y = match::result(edit, n);
-    const auto name = edit.at(n).name;
-    const auto flat_a = edit.add_value(edit[a].name + "_rows");
-    const auto flat_y = edit.add_value(edit[y].name + "_rows");
-    const auto to_rows =
-        edit.add_constant(flat_a == none ? name : edit[flat_a].name + "_shape", target_of({-1, k}));
-    const auto back = edit.add_constant(edit[y].name + "_shape", target_of(edit[y].dims.dims));
+    const auto name = edit.at(n).name, y_name = edit[y].name, a_name = edit[a].name;
+    if (!flat.count(a)) {
+      const auto shape_id = edit.add_constant(a_name + "_rows_shape", target_of({-1, k}));
+      flat[a] = edit.add_value(a_name + "_rows");
+      edit.insert(rewriter::side::before, n,
+                  {name + "_to_rows", op::reshape{}, {a, shape_id}, {flat[a]}, {}});
+    }
+    const auto flat_y = edit.add_value(y_name + "_rows");
+    const auto back = edit.add_constant(y_name + "_shape", target_of(edit[y].dims.dims));
     edit.take_over(n, flat_y);
-    edit.insert(rewriter::side::before, n,
-                {name + "_to_rows", op::reshape{}, {a, to_rows}, {flat_a}, {}});
-    edit.set_input(n, 0, flat_a);
+    edit.set_input(n, 0, flat[a]);
     edit.insert(rewriter::side::after, n,
                 {name + "_from_rows", op::reshape{}, {flat_y, back}, {y}, {}});
   }

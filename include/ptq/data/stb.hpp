@@ -26,7 +26,6 @@
 #pragma push_macro("STBI_NO_STDIO")
 #pragma push_macro("STBI_ONLY_JPEG")
 #pragma push_macro("STBI_ONLY_PNG")
-#pragma push_macro("STB_IMAGE_STATIC")
 #pragma push_macro("STB_IMAGE_IMPLEMENTATION")
 #pragma push_macro("STBI_INCLUDE_STB_IMAGE_H")
 #pragma push_macro("stbi__err")  // a macro over a function of the same name
@@ -35,7 +34,6 @@
 #undef STBI_NO_STDIO
 #undef STBI_ONLY_JPEG
 #undef STBI_ONLY_PNG
-#undef STB_IMAGE_STATIC
 #undef STB_IMAGE_IMPLEMENTATION
 #undef STBI_INCLUDE_STB_IMAGE_H
 #undef stbi__err
@@ -43,8 +41,9 @@
 #define STBI_NO_STDIO
 #define STBI_ONLY_JPEG
 #define STBI_ONLY_PNG
-#define STB_IMAGE_STATIC
 #define STB_IMAGE_IMPLEMENTATION
+#define STBI_INCLUDE_STB_IMAGE_H  // leaves out the declarations: they are extern "C"
+#define STBIDEF static
 
 #if defined(__GNUC__)
 #pragma GCC diagnostic push
@@ -58,6 +57,17 @@
 #pragma GCC diagnostic ignored "-Wcast-qual"
 #endif
 namespace ptq::stb {
+// The declarations of stb_image.h that its implementation needs, with C++ linkage: extern "C" names
+// of a namespace would meet the program's own.
+typedef unsigned char stbi_uc;
+typedef unsigned short stbi_us;
+enum { STBI_default, STBI_grey, STBI_grey_alpha, STBI_rgb, STBI_rgb_alpha };
+struct stbi_io_callbacks {
+  int (*read)(void* user, char* data, int size);
+  void (*skip)(void* user, int n);
+  int (*eof)(void* user);
+};
+static void stbi_image_free(void* image);
 #if __has_include(<stb/stb_image.h>)
 #include <stb/stb_image.h>
 #else
@@ -81,7 +91,6 @@ namespace ptq::stb {
 #pragma pop_macro("stbi__err")
 #pragma pop_macro("STBI_INCLUDE_STB_IMAGE_H")
 #pragma pop_macro("STB_IMAGE_IMPLEMENTATION")
-#pragma pop_macro("STB_IMAGE_STATIC")
 #pragma pop_macro("STBI_ONLY_PNG")
 #pragma pop_macro("STBI_ONLY_JPEG")
 #pragma pop_macro("STBI_NO_STDIO")

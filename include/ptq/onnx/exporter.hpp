@@ -28,9 +28,11 @@ namespace ptq::onnx {
 class exporter {
  public:
   /// `g` must outlive the exporter and the graph_proto that it builds.
-  exporter(const graph& from, int opset) : g(from), opset_(opset), is_output_(from.values.size()) {
+  exporter(const graph& from, int opset)
+      : g(from), opset_(opset), is_input_(from.values.size()), is_output_(from.values.size()) {
     for (const auto& v : g.values) names_.insert(v.name);
     for (const auto& n : g.nodes) node_names_.insert(n.name);
+    for (auto id : g.inputs) is_input_[at(id)] = true;
     for (auto id : g.outputs) is_output_[at(id)] = true;
   }
 
@@ -205,14 +207,13 @@ class exporter {
   codes& add_codes(value_id id, std::string name, const std::string& node_name) {
     const value& v = g[id];
     const qparams& q = *v.quant;
-    const bool is_input = std::find(g.inputs.begin(), g.inputs.end(), id) != g.inputs.end();
     const shape dims = q.per_channel() ? shape{static_cast<std::int64_t>(q.scale.size())} : shape{};
     codes c{std::move(name),
             constant(v.name + "_scale", tensor::from<float>(dims, q.scale)),
             {},
             q.axis,
             q.per_channel(),
-            is_input,
+            is_input_[at(id)],
             node_name};
     if (q.type != dtype::s32) c.zero_point = constant(v.name + "_zero_point", zero_points(q, dims));
     return codes_[id] = std::move(c);
@@ -285,7 +286,7 @@ class exporter {
   }
 
   int opset_;
-  std::vector<bool> is_output_;
+  std::vector<bool> is_input_, is_output_;
   std::unordered_map<value_id, codes> codes_;
   std::unordered_set<value_id> written_;
   std::unordered_set<std::string> names_, node_names_;

@@ -256,8 +256,10 @@ class quantization_merger {
     if (!q) return;
     // Writers give every reader a DQ of its own: those are one value again.
     if (!uses_.is_output[at(y)]) {
-      for (auto same : folded_[at(x)])
-        if (*g_[same].quant == *q) {
+      constexpr std::size_t most =
+          16;  // more different readings of the same codes are not searched
+      for (std::size_t i = 0; i < std::min(most, folded_[at(x)].size()); ++i)
+        if (const auto same = folded_[at(x)][i]; *g_[same].quant == *q) {
           replaced_[at(y)] = same;
           dead_[index] = true;
           return;

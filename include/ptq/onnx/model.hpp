@@ -16,6 +16,7 @@
 
 #include <ptq/core/error.hpp>
 #include <ptq/graph/graph.hpp>
+#include <ptq/onnx/hoist_dequantize.hpp>
 #include <ptq/onnx/importer.hpp>
 #include <ptq/onnx/merge_quantization.hpp>
 #include <ptq/onnx/ops/read_table.hpp>
@@ -219,7 +220,7 @@ inline graph graph_of(const model_proto& m, const tensor_source& from) {
     in.finish_node();
   }
   define_outputs(in, p, from);
-  graph g = pruned(merge_quantization(std::move(in.g), from.file));
+  graph g = pruned(merge_quantization(hoist_dequantize(std::move(in.g)), from.file));
   check(g);
   return g;
 }

@@ -4,6 +4,7 @@
 // what the graph means to us: import of an export is the same graph. Each format has a row in
 // `export_formats`.
 
+#include <algorithm>
 #include <cstdint>
 #include <filesystem>
 #include <fstream>

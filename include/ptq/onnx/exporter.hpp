@@ -11,6 +11,8 @@
 
 #include <cstdint>
 #include <deque>
+#include <limits>
+#include <span>
 #include <string>
 #include <string_view>
 #include <unordered_map>

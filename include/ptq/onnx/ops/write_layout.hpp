@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Export of operators that move elements, make them, or quantize.
 
+#include <algorithm>
 #include <cstdint>
 #include <limits>
 #include <string>

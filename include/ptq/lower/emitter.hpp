@@ -33,6 +33,8 @@ kernels::prepared plain_kernel(const char* name, F f, std::int64_t units = 1) {
   return p;
 }
 
+inline std::string label(const node& n) { return "node '" + n.name + "' (" + op_name(n.what) + ")"; }
+
 /// Activation codes inside a program are u8: an s8 code is the u8 code less 128.
 inline code code_of(const qparams& q) {
   return {q.scale[0], q.zero_point[0] + (q.type == dtype::s8 ? 128 : 0)};
@@ -118,6 +120,13 @@ class emitter {
   const std::vector<int>& forms(value_id id) const { return forms_[static_cast<std::size_t>(id)]; }
   /// The node whose conversions are being emitted (for names).
   void begin(const node& n) { current_ = n.name; }
+  /// Throws unsupported if an operand holds no reals: the kernel of this operator knows nothing else.
+  void require_reals(const node& n) const {
+    for (auto id : n.inputs)
+      if (id != none && at(id).type != dtype::f32)
+        throw unsupported("lower: " + label(n) + ": operand '" + at(id).name + "': expected f32, got " +
+                          name_of(at(id).type));
+  }
 
  private:
   int find(value_id id, bool as_codes, const order& o) const;

@@ -72,10 +72,6 @@ inline kernels::conv_geometry geometry_of(const std::string& who, const shape& x
   return g;
 }
 
-inline std::string label(const node& n) {
-  return "node '" + n.name + "' (" + op_name(n.what) + ")";
-}
-
 inline void emit_float_conv(emitter& e, const node& n, kernels::conv_geometry geo, const clamp& act) {
   const auto x = n.inputs[0], y = n.outputs[0];
   const int rank = e.dims(x).rank();
@@ -121,6 +117,7 @@ inline void emit_float_conv(emitter& e, const node& n, kernels::conv_geometry ge
 }
 
 inline void emit_conv(emitter& e, const node& n, const op::conv& c, fused_adds& adds) {
+  e.require_reals(n);
   const auto x = n.inputs[0], y = n.outputs[0];
   const auto win = resolved_window(e.network(), n);
   auto geo = geometry_of(label(n), e.dims(x), e.dims(y), win);
@@ -146,6 +143,7 @@ inline void emit_conv(emitter& e, const node& n, const op::conv& c, fused_adds& 
 
 /// y[o] = b[o] + Σ x[i] · w[i, o]: gathered per output pixel, so that a pixel is written once.
 inline void emit_conv_transpose(emitter& e, const node& n, const op::conv_transpose& c) {
+  e.require_reals(n);
   const auto x = n.inputs[0], y = n.outputs[0];
   const auto win = resolved_window(e.network(), n);
   const auto geo = geometry_of(label(n), e.dims(x), e.dims(y), win);

@@ -181,6 +181,8 @@ inline void emit_resize(emitter& e, const node& n, const op::resize& r) {
            e.slot_at(m.dst).codes.has_value());
     return e.produced(y, m.dst);
   }
+  if (e.at(x).type != dtype::f32)
+    throw unsupported("lower: " + label(n) + ": interpolates f32, got " + name_of(e.at(x).type));
   const int src = e.real(x, o), dst = e.create_real(y, o);
   e.emit(n, blend_by_taps(in, out, o, std::move(taps), r.extrapolation), {src}, dst);
   e.produced(y, dst);

@@ -147,6 +147,7 @@ inline bool emit_integer_product(emitter& e, const node& n, const op::matmul& wh
 }
 
 inline void emit_matmul(emitter& e, const node& n, const op::matmul& what, fused_adds& adds) {
+  e.require_reals(n);
   const auto a = n.inputs[0], b = n.inputs[1], y = n.outputs[0];
   if (emit_integer_product(e, n, what)) return;
   std::string why = "its right side is not a constant matrix";

@@ -47,6 +47,15 @@ inline void emit_pool(emitter& e, const node& n, const op::pool& p) {
     return e.produced(y, dst);
   }
   const int src = e.real(x, o), dst = e.create_real(y, o);
+  if (e.at(x).type == dtype::u8 && p.kind == pool_kind::max) {
+    kernels::qpool_args args;
+    args.geometry = geo;
+    args.pad_bottom = pad_bottom;
+    args.pad_right = pad_right;
+    e.emit(n, e.prepare(&kernels::kernel_table::qpool, args), {src}, dst);
+    return e.produced(y, dst);
+  }
+  e.require_reals(n);
   const kernels::pool_args args{.kind = p.kind,
                                 .geometry = geo,
                                 .count_include_pad = p.count_include_pad,
@@ -183,6 +192,7 @@ inline void emit_reduce(emitter& e, const node& n, const op::reduce& r) {
 }
 
 inline void emit_softmax(emitter& e, const node& n, const op::softmax& s) {
+  e.require_reals(n);
   const auto x = n.inputs[0], y = n.outputs[0];
   const int rank = e.dims(x).rank();
   const int axis = rank == 0 ? 0 : normalized_axis(s.axis, rank, "lower: " + label(n));
@@ -215,6 +225,7 @@ inline int emit_affine(emitter& e, const node& n, binary_kind kind, int x, int o
 }
 
 inline void emit_layer_norm(emitter& e, const node& n, const op::layer_norm& l) {
+  e.require_reals(n);
   const auto x = n.inputs[0], y = n.outputs[0];
   const int rank = e.dims(x).rank();
   const int axis = normalized_axis(l.axis, rank, "lower: " + label(n));
@@ -249,6 +260,7 @@ inline shape channel_shape(const shape& x) {
 }
 
 inline void emit_group_norm(emitter& e, const node& n, const op::group_norm& g) {
+  e.require_reals(n);
   const auto x = n.inputs[0], y = n.outputs[0];
   const int rank = e.dims(x).rank();
   const auto groups = g.groups == 0 ? e.dims(x)[1] : g.groups;
@@ -265,6 +277,7 @@ inline void emit_group_norm(emitter& e, const node& n, const op::group_norm& g) 
 
 /// y = x · a + b per channel, with a = scale / √(variance + ε) and b = bias − mean · a.
 inline void emit_batch_norm(emitter& e, const node& n, const op::batch_norm& b) {
+  e.require_reals(n);
   const auto x = n.inputs[0], y = n.outputs[0];
   for (std::size_t i = 1; i < 5; ++i)
     if (!e.constant(n.inputs[i]))
@@ -290,6 +303,7 @@ inline void emit_batch_norm(emitter& e, const node& n, const op::batch_norm& b) 
 }
 
 inline void emit_local_response_norm(emitter& e, const node& n, const op::local_response_norm& l) {
+  e.require_reals(n);
   const auto x = n.inputs[0], y = n.outputs[0];
   const auto o = channels_last(e.dims(x).rank());
   const int src = e.real(x, o), dst = e.create_real(y, o);

@@ -28,10 +28,10 @@ enum class bias_correction : std::uint8_t {
 /// Nodes that stay in float. A rule that matches nothing is an error: it is a misspelt name more
 /// often than not.
 struct ignored_scope {
-  std::vector<std::string> names;  // of nodes, exact
+  std::vector<std::string> names = {};  // of nodes, exact
   std::vector<std::string>
-      patterns;                    // ECMAScript regular expressions, matched against the whole name
-  std::vector<std::string> types;  // ONNX operator names, e.g. "Conv"
+      patterns;  // ECMAScript regular expressions, matched against the whole name
+  std::vector<std::string> types = {};  // ONNX operator names, e.g. "Conv"
   bool validate = true;
 };
 
@@ -45,11 +45,11 @@ struct quantize_options {
   ptq::preset preset = ptq::preset::performance;
   target_device target = target_device::any;
   std::int64_t subset_size = 300;  // samples read for calibration, at most
-  activation_options activations;
+  activation_options activations = {};
   ptq::bias_correction correction = ptq::bias_correction::fast;
-  ignored_scope ignored;
+  ignored_scope ignored = {};
   int threads = 1;  // of the float inferences
-  progress report;
+  progress report = {};
 };
 
 }  // namespace ptq

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # Who may include whom (floors 0 to 4): reads every `#include <ptq/…>` and fails on an edge that the floors forbid.
 #   cmake -D ROOT=. -P cmake/check_layers.cmake
+cmake_minimum_required(VERSION 3.25)
+get_filename_component(ROOT ${ROOT} ABSOLUTE)
 # Stages, left to right: a stage header may include what stands to its left.
 set(stages import lower execute fold fuse calibrate validate quantize accuracy_control export report)
 

@@ -24,8 +24,7 @@ namespace ptq::native {
 
 struct depthwise_block {
   std::int64_t channel = 0, columns = 0;
-  std::int64_t skip =
-      0;  // leading columns that the block before it stores: the last 16 channels overlap
+  std::int64_t skip = 0;  // leading columns that the block before it stores
   std::int64_t weights = 0,
                padded = 0;  // offsets: bytes of weights, elements of bias and multiplier
   int width = 16;           // channels of the registers used
@@ -89,7 +88,7 @@ struct depthwise_kernel {
   /// to be copied.
   template <bool Whole>
   static PTQ_ALWAYS_INLINE ints load(const std::uint8_t* p, const depthwise_run& r) {
-    if constexpr (Whole) return S::load(p);
+    if constexpr (Whole || S::lanes > 4) return S::load(p);
     if (r.to.columns == width) return S::load(p);
     std::uint8_t few[width] = {};
     copy_few<S, largest_part(width)>(few, p, r.to.columns);
@@ -246,10 +245,8 @@ struct depthwise_kernel {
   }
 
   static void run(const depthwise_run& r, bool columns3) {
-    if constexpr (S::lanes == 4) {
-      if (r.to.columns < width || r.skip > 0)
-        return columns3 ? run_columns<false>(r) : run_slots<false>(r);
-    }
+    if (r.skip > 0 || r.to.columns < width)
+      return columns3 ? run_columns<false>(r) : run_slots<false>(r);
     columns3 ? run_columns<true>(r) : run_slots<true>(r);
   }
 };

@@ -137,17 +137,19 @@ void run_qdepthwise(const void* object, const kernels::operands& io, std::byte* 
   }
 }
 
-/// Cuts `channels` into blocks of the widest registers, then narrower ones; returns the count, and
-/// fills `block` if any.
+/// Cuts `channels` into blocks of the widest registers and one that covers the rest, overlapping
+/// the one before it where it is wider than the rest; returns the count, and fills `block` if any.
 template <class Isa>
 std::int64_t cut_channels(std::int64_t channels, std::int64_t groups,
                           depthwise_block* block) noexcept {
-  constexpr int steps = has_dpbusd<Isa> ? 1 : 2;
+  constexpr int steps = has_dpbusd<Isa> ? 1 : 2,
+                widest = register_bytes<Isa> < 16 ? 16 : register_bytes<Isa>;
   std::int64_t n = 0, weights = 0, padded = 0;
   for (std::int64_t c = 0; c < channels; ++n) {
-    int width = register_bytes<Isa> < 16 ? 16 : register_bytes<Isa>;
-    while (width > 16 && channels - c < width) width /= 2;
-    const std::int64_t columns = std::min<std::int64_t>(width, channels - c);
+    const std::int64_t left = channels - c;
+    int width = 16;
+    while (width < left && 2 * width <= std::min<std::int64_t>(widest, channels)) width *= 2;
+    const std::int64_t columns = std::min<std::int64_t>(width, left);
     const std::int64_t skip = channels >= width ? width - columns : 0;
     if (block) block[n] = {c - skip, columns + skip, skip, weights, padded, width};
     weights += groups * steps * 4 * width;
@@ -213,7 +215,7 @@ kernels::prepared prepare_qdepthwise(const kernels::qconv_args& a) {
     d.blocks_per_unit = (d.blocks_per_unit + 1) / 2;
   d.parts = (d.blocks + d.blocks_per_unit - 1) / d.blocks_per_unit;
 
-  const std::int64_t padded = (g.out_c + 15) / 16 * 16;
+  const std::int64_t padded = (g.out_c + 15) / 16 * 16 + 64;  // blocks overlap by less than 64
   block_layout<Isa> layout;
   layout.template add<depthwise_object>(1);
   const std::size_t blocks_at = layout.template add<depthwise_block>(d.blocks);

@@ -153,6 +153,9 @@ struct simd<Isa, 0> : simd_layout<Isa, 4> {
       return wrap(bits(acc.v[i]) + bits(x));
     });
   }
+  static ints flip_signs(ints x) {
+    return each<ints>([&](int i) { return wrap(bits(x.v[i]) ^ 0x80808080u); });
+  }
   static ints load_codes(const std::uint8_t* p) {
     return each<ints>([&](int i) { return static_cast<std::int32_t>(p[i]); });
   }

@@ -68,6 +68,10 @@ struct simd<Isa, 16> : simd_layout<Isa, 4> {
     return _mm_add_epi32(acc, _mm_madd_epi16(a, w));
   }
 
+  /// Bytes less 128: u8 codes as s8.
+  static PTQ_ALWAYS_INLINE ints flip_signs(ints x) {
+    return _mm_xor_si128(x, _mm_set1_epi8(static_cast<char>(0x80)));
+  }
   static PTQ_ALWAYS_INLINE ints load_codes(const std::uint8_t* p) {
     std::int32_t x;
     std::memcpy(&x, p, 4);

@@ -43,34 +43,47 @@ inline level_grid levels_of(value_range r, const code_grid& g) {
   return {std::max(-min, max) / (half - 1), -half, half - 1};
 }
 
-/// ∫ from 0 to x of (t − nearest level)² dt, for any real x.
+/// The level nearest to x; at a tie either.
+inline double nearest_level(double x, const level_grid& g) {
+  const double t = std::min(std::max(x / g.step, g.low), g.high);
+  return static_cast<double>(static_cast<std::int32_t>(t < 0 ? t - 0.5 : t + 0.5));
+}
+
+/// ∫ from 0 to x of (t − nearest level)² dt, for any real x; continuous where the level changes.
 ///
-///   n = clamp(round(x / step), low, high),  r = x − n · step:   n · step³ / 12 + r³ / 3
+///   n = nearest level,  r = x − n · step:   n · step³ / 12 + r³ / 3
 inline double error_integral(double x, const level_grid& g) {
-  const double n = std::min(std::max(std::nearbyint(x / g.step), g.low), g.high);
+  const double n = nearest_level(x, g);
   const double r = x - n * g.step;
   return n * g.step * g.step * g.step / 12 + r * r * r / 3;
 }
 
-/// Mean squared error of all numbers in the histogram on a grid.
-inline double expected_error(const histogram& h, const level_grid& g) {
+/// Mean squared error of all numbers in the histogram on a grid; any number above `enough` if it is
+/// above that.
+inline double expected_error(const histogram& h, const level_grid& g,
+                             double enough = std::numeric_limits<double>::infinity()) {
+  const auto total = static_cast<double>(h.total());
   if (!(g.step > 0)) return h.zeros() == h.total() ? 0 : std::numeric_limits<double>::infinity();
   const double min = static_cast<double>(h.extremes().min);
   const double max = static_cast<double>(h.extremes().max);
-  double sum = 0;
-  for (std::int64_t i = 0; i < histogram::bins; ++i) {
+  double sum = 0, to = 0,
+         at_to = 0;  // the integral up to `to`: the end of a bin is the next one's begin
+  for (std::int64_t i = 0; i < histogram::bins && sum <= enough * total; ++i) {
     auto n = h.count(i);
     if (i == h.zero_bin()) n -= h.zeros();
     if (n == 0) continue;
     const double a = std::max(h.edge(i), min), b = std::min(h.edge(i) + h.width(), max);
     if (b > a) {
-      sum += static_cast<double>(n) * (error_integral(b, g) - error_integral(a, g)) / (b - a);
+      const double at_a = a == to ? at_to : error_integral(a, g);
+      to = b;
+      at_to = error_integral(b, g);
+      sum += static_cast<double>(n) * (at_to - at_a) / (b - a);
     } else {
-      const double level = std::min(std::max(std::nearbyint(a / g.step), g.low), g.high);
-      sum += static_cast<double>(n) * (a - level * g.step) * (a - level * g.step);
+      const double e = a - nearest_level(a, g) * g.step;
+      sum += static_cast<double>(n) * e * e;
     }
   }
-  return sum / static_cast<double>(h.total());
+  return sum / total;
 }
 
 /// The range within the histogram's extremes with the least expected error.
@@ -79,9 +92,8 @@ inline double expected_error(const histogram& h, const level_grid& g) {
 /// of it cost    a few hundred passes over 2048 bins
 inline value_range least_error_range(const histogram& h, const code_grid& g) {
   const value_range all = h.extremes();
-  const auto error = [&](value_range r) { return expected_error(h, levels_of(r, g)); };
   value_range best = all;
-  double least = error(all);
+  double least = expected_error(h, levels_of(all, g));
   // Shrinks one side (or both alike) to a share of its extreme; first in 64ths, then around the
   // best of those.
   const auto search = [&](bool move_min, bool move_max) {
@@ -90,7 +102,7 @@ inline value_range least_error_range(const histogram& h, const code_grid& g) {
       value_range r = start;
       if (move_min) r.min = static_cast<float>(share * static_cast<double>(all.min));
       if (move_max) r.max = static_cast<float>(share * static_cast<double>(all.max));
-      const double e = error(r);
+      const double e = expected_error(h, levels_of(r, g), least);
       if (!(e < least)) return false;
       least = e;
       best = r;

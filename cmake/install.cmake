@@ -9,7 +9,7 @@ install(TARGETS ptq EXPORT ptq_targets
 if(PTQ_BUILD_DISPATCH)
   install(TARGETS ptq_dispatch EXPORT ptq_targets ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
 endif()
-install(EXPORT ptq_targets NAMESPACE ptq:: DESTINATION ${package_dir})
+install(EXPORT ptq_targets FILE ptq-targets.cmake NAMESPACE ptq:: DESTINATION ${package_dir})
 configure_package_config_file(cmake/ptq-config.cmake.in ${PROJECT_BINARY_DIR}/ptq-config.cmake
   INSTALL_DESTINATION ${package_dir})
 write_basic_package_version_file(${PROJECT_BINARY_DIR}/ptq-config-version.cmake

@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: Apache-2.0
+# Two objects of one program, compiled with different flags, may not define the same kernel: the linker
+# would keep one of them for both.
+#   cmake -D NM=nm -D ONE=a.o -D OTHER=b.o -P check_shared_symbols.cmake
+cmake_minimum_required(VERSION 3.25)
+function(kernel_symbols object result)
+  execute_process(COMMAND ${NM} --extern-only --defined-only --format=posix ${object}
+    OUTPUT_VARIABLE text COMMAND_ERROR_IS_FATAL ANY)
+  string(REPLACE "\n" ";" lines "${text}")
+  set(names "")
+  foreach(line IN LISTS lines)
+    string(REGEX REPLACE " .*" "" name "${line}")
+    if(name MATCHES "3ptq6native|5xsimd")  # mangled ptq::native, xsimd
+      list(APPEND names ${name})
+    endif()
+  endforeach()
+  set(${result} "${names}" PARENT_SCOPE)
+endfunction()
+kernel_symbols(${ONE} ours)
+kernel_symbols(${OTHER} theirs)
+list(LENGTH ours count)
+list(LENGTH theirs other_count)
+if(count EQUAL 0 OR other_count EQUAL 0)
+  message(FATAL_ERROR "shared symbols: expected kernels in both objects, got ${count} and ${other_count}")
+endif()
+set(shared "")
+foreach(name IN LISTS ours)
+  if(name IN_LIST theirs)
+    string(APPEND shared "  ${name}\n")
+  endif()
+endforeach()
+if(shared)
+  message(FATAL_ERROR "shared symbols: expected none of ptq::native, got\n${shared}")
+endif()
+message(STATUS "shared symbols: none among ${count} and ${other_count} kernels")

@@ -1,0 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "run_relu.hpp"
+#include "tables.hpp"
+
+compiled_part native_part() { return {&ptq::native_kernels(), run_relu(ptq::native_kernels())}; }

@@ -1,0 +1,14 @@
+#pragma once
+// SPDX-License-Identifier: Apache-2.0
+// The umbrella header in two files of one program: each hands out the table that it was compiled to,
+// and a result that the pipeline's stages had a part in.
+
+#include <ptq/kernels/table.hpp>
+
+struct compiled_part {
+  const ptq::kernels::kernel_table* table;
+  float result;  // of a small network run by the table
+};
+
+compiled_part baseline_part();
+compiled_part native_part();

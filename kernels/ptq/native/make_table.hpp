@@ -5,10 +5,12 @@
 
 #include <ptq/kernels/table.hpp>
 #include <ptq/native/conv.hpp>
+#include <ptq/native/copy.hpp>
 #include <ptq/native/elementwise.hpp>
 #include <ptq/native/float_conv.hpp>
 #include <ptq/native/float_gemm.hpp>
 #include <ptq/native/isa.hpp>
+#include <ptq/native/pool.hpp>
 #include <ptq/native/qelementwise.hpp>
 #include <ptq/native/qmatmul.hpp>
 #include <ptq/native/rows.hpp>
@@ -25,13 +27,16 @@ constexpr kernels::kernel_table make_table() {
   t.dequantize = dequantize<Isa>;
   t.lookup = lookup<Isa>;
   t.qbinary = qbinary<Isa>;
+  t.qpool = qpool<Isa>;
   t.conv = conv<Isa>;
   t.matmul = matmul<Isa>;
   t.unary = unary<Isa>;
   t.binary = binary<Isa>;
+  t.pool = pool<Isa>;
   t.softmax = softmax<Isa>;
   t.layer_norm = layer_norm<Isa>;
   t.reduce = reduce<Isa>;
+  t.copy = copy<Isa>;
   return t;
 }
 

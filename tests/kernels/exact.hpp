@@ -1,8 +1,8 @@
 #pragma once
 // SPDX-License-Identifier: Apache-2.0
-// Compares an entry of every table that this CPU runs with the reference, bit for bit, for one, two and three workers.
-// Destinations have a guard behind them; sources are exactly as long as they claim, so that a sanitizer sees any read
-// past the end.
+// Compares an entry of every table that this CPU runs with the reference, bit for bit, for one, two
+// and three workers. Destinations have a guard behind them; sources are exactly as long as they
+// claim, so that a sanitizer sees any read past the end.
 
 #include <doctest/doctest.h>
 
@@ -72,20 +72,32 @@ void equals_reference(ptq::kernels::entry<Args> ptq::kernels::kernel_table::*ent
   }
 }
 
-/// Sizes around registers of 4, 8 and 16 floats and 16 to 64 bytes, primes, and around a unit of 4096.
+/// Sizes around registers of 4, 8 and 16 floats and 16 to 64 bytes, primes, and around a unit of
+/// 4096.
 inline const std::vector<std::int64_t>& awkward_sizes() {
-  static const std::vector<std::int64_t> sizes = {1,  2,  3,  4,  5,  7,  8,  9,   15,   16,
-                                                  17, 31, 32, 33, 63, 64, 65, 127, 4095, 4096,
-                                                  4097, 9973};
+  static const std::vector<std::int64_t> sizes = {
+      1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 4095, 4096, 4097, 9973};
   return sizes;
 }
 
-/// Floats within ±scale, with zeros of both signs; `special` adds NaN, infinities, huge and subnormal values.
+/// Floats within ±scale, with zeros of both signs; `special` adds NaN, infinities, huge and
+/// subnormal values.
 inline std::vector<float> reals(std::int64_t n, unsigned seed, float scale = 4.0f,
                                 bool special = false) {
   constexpr float inf = std::numeric_limits<float>::infinity();
-  constexpr float specials[] = {std::numeric_limits<float>::quiet_NaN(), inf, -inf, 3e38f, -3e38f,
-                                1e-40f, -1e-40f, 1e-45f, 88.8f, -104.0f, 0.625f, 1.0f, -1.0f};
+  constexpr float specials[] = {std::numeric_limits<float>::quiet_NaN(),
+                                inf,
+                                -inf,
+                                3e38f,
+                                -3e38f,
+                                1e-40f,
+                                -1e-40f,
+                                1e-45f,
+                                88.8f,
+                                -104.0f,
+                                0.625f,
+                                1.0f,
+                                -1.0f};
   std::mt19937 random(seed);
   std::vector<float> v(static_cast<std::size_t>(n));
   for (float& x : v) {

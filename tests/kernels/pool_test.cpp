@@ -46,7 +46,7 @@ std::int64_t dst_size(const conv_geometry& g) {
   return g.batch * g.out_h * g.out_w * g.dst_pixel();
 }
 
-constexpr std::int64_t channel_counts[] = {1,  3,  8,  15, 16, 17,  24,  31,
+constexpr std::int64_t channel_counts[] = {1,  3,  8,  15, 16, 17, 24,  31,
                                            32, 33, 48, 63, 64, 65, 129, 200};
 
 }  // namespace

@@ -1,11 +1,12 @@
 #pragma once
 // SPDX-License-Identifier: Apache-2.0
-// Every unary and binary function of a graph on reals, defined once (ONNX's definitions). Kernels run the templates on
-// registers, the reference runs them on one float, look-up tables of 8-bit activations are made from unary_value: the same
-// bits each time. Lanes: lane.hpp; accuracy: exponential.hpp, power.hpp.
+// Every unary and binary function of a graph on reals, defined once (ONNX's definitions). Kernels
+// run the templates on registers, the reference runs them on one float, look-up tables of 8-bit
+// activations are made from unary_value: the same bits each time. Lanes: lane.hpp; accuracy:
+// exponential.hpp, power.hpp.
 //
-// Limits that the formulas leave open are taken: silu(-inf), gelu(-inf), mish(-inf) and hard_swish(-inf) are 0,
-// softsign(±inf) is ±1. min, max and clamps keep NaN.
+// Limits that the formulas leave open are taken: silu(-inf), gelu(-inf), mish(-inf) and
+// hard_swish(-inf) are 0, softsign(±inf) is ±1. min, max and clamps keep NaN.
 
 #include <limits>
 
@@ -83,8 +84,10 @@ inline constexpr bool is_transcendental =
 
 template <unary_kind K, class L>
 inline real_of<L> unary(real_of<L> x, real_of<L> alpha, real_of<L> beta) {
-  if constexpr (is_transcendental<K>) return transcendental<K, L>(x, alpha, beta);
-  else return simple_unary<K, L>(x, alpha, beta);
+  if constexpr (is_transcendental<K>)
+    return transcendental<K, L>(x, alpha, beta);
+  else
+    return simple_unary<K, L>(x, alpha, beta);
 }
 
 /// Kinds → 1.0 or 0.0 for the comparisons and logical ones.
@@ -123,15 +126,41 @@ template <class F>
 constexpr auto with_kind(unary_kind kind, F&& f) {
   using enum unary_kind;
 #define PTQ_CASE(name) \
-  case name: return f.template operator()<name>()
+  case name:           \
+    return f.template operator()<name>()
   switch (kind) {
-    PTQ_CASE(relu); PTQ_CASE(clip); PTQ_CASE(leaky_relu); PTQ_CASE(thresholded_relu);
-    PTQ_CASE(sigmoid); PTQ_CASE(hard_sigmoid); PTQ_CASE(hard_swish); PTQ_CASE(silu);
-    PTQ_CASE(mish); PTQ_CASE(gelu); PTQ_CASE(gelu_tanh); PTQ_CASE(tanh); PTQ_CASE(elu);
-    PTQ_CASE(selu); PTQ_CASE(celu); PTQ_CASE(softplus); PTQ_CASE(softsign); PTQ_CASE(erf);
-    PTQ_CASE(exp); PTQ_CASE(log); PTQ_CASE(sqrt); PTQ_CASE(reciprocal); PTQ_CASE(neg);
-    PTQ_CASE(abs); PTQ_CASE(floor); PTQ_CASE(ceil); PTQ_CASE(round); PTQ_CASE(sign);
-    PTQ_CASE(sin); PTQ_CASE(cos); PTQ_CASE(logical_not); PTQ_CASE(is_nan);
+    PTQ_CASE(relu);
+    PTQ_CASE(clip);
+    PTQ_CASE(leaky_relu);
+    PTQ_CASE(thresholded_relu);
+    PTQ_CASE(sigmoid);
+    PTQ_CASE(hard_sigmoid);
+    PTQ_CASE(hard_swish);
+    PTQ_CASE(silu);
+    PTQ_CASE(mish);
+    PTQ_CASE(gelu);
+    PTQ_CASE(gelu_tanh);
+    PTQ_CASE(tanh);
+    PTQ_CASE(elu);
+    PTQ_CASE(selu);
+    PTQ_CASE(celu);
+    PTQ_CASE(softplus);
+    PTQ_CASE(softsign);
+    PTQ_CASE(erf);
+    PTQ_CASE(exp);
+    PTQ_CASE(log);
+    PTQ_CASE(sqrt);
+    PTQ_CASE(reciprocal);
+    PTQ_CASE(neg);
+    PTQ_CASE(abs);
+    PTQ_CASE(floor);
+    PTQ_CASE(ceil);
+    PTQ_CASE(round);
+    PTQ_CASE(sign);
+    PTQ_CASE(sin);
+    PTQ_CASE(cos);
+    PTQ_CASE(logical_not);
+    PTQ_CASE(is_nan);
   }
   return f.template operator()<relu>();
 }
@@ -140,10 +169,24 @@ template <class F>
 constexpr auto with_kind(binary_kind kind, F&& f) {
   using enum binary_kind;
   switch (kind) {
-    PTQ_CASE(add); PTQ_CASE(sub); PTQ_CASE(mul); PTQ_CASE(div); PTQ_CASE(pow); PTQ_CASE(min);
-    PTQ_CASE(max); PTQ_CASE(mod); PTQ_CASE(fmod); PTQ_CASE(prelu); PTQ_CASE(equal);
-    PTQ_CASE(greater); PTQ_CASE(greater_equal); PTQ_CASE(less); PTQ_CASE(less_equal);
-    PTQ_CASE(logical_and); PTQ_CASE(logical_or); PTQ_CASE(logical_xor);
+    PTQ_CASE(add);
+    PTQ_CASE(sub);
+    PTQ_CASE(mul);
+    PTQ_CASE(div);
+    PTQ_CASE(pow);
+    PTQ_CASE(min);
+    PTQ_CASE(max);
+    PTQ_CASE(mod);
+    PTQ_CASE(fmod);
+    PTQ_CASE(prelu);
+    PTQ_CASE(equal);
+    PTQ_CASE(greater);
+    PTQ_CASE(greater_equal);
+    PTQ_CASE(less);
+    PTQ_CASE(less_equal);
+    PTQ_CASE(logical_and);
+    PTQ_CASE(logical_or);
+    PTQ_CASE(logical_xor);
   }
 #undef PTQ_CASE
   return f.template operator()<add>();
@@ -156,9 +199,8 @@ constexpr auto with_kind(binary_kind kind, F&& f) {
 /// alpha, beta  as unary_kind states them
 /// exact        the bits of every kernel, on every ISA
 inline float unary_value(unary_kind kind, float alpha, float beta, float x) {
-  return elementary::with_kind(kind, [&]<unary_kind K>() {
-    return elementary::unary<K, scalar_lane>(x, alpha, beta);
-  });
+  return elementary::with_kind(
+      kind, [&]<unary_kind K>() { return elementary::unary<K, scalar_lane>(x, alpha, beta); });
 }
 
 /// a ∘ b; comparisons and logical kinds give 1 or 0. min and max are NaN where a or b is.

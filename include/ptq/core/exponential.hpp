@@ -1,11 +1,12 @@
 #pragma once
 // SPDX-License-Identifier: Apache-2.0
-// exp, log and what is made of them, our own: the same bits for one float and for registers of any ISA, at any flags. No
-// libm. Templates on a lane (lane.hpp states its rules). Which NaN comes out of a NaN is unspecified, that one does is not.
+// exp, log and what is made of them, our own: the same bits for one float and for registers of any
+// ISA, at any flags. No libm. Templates on a lane (lane.hpp states its rules). Which NaN comes out
+// of a NaN is unspecified, that one does is not.
 //
-// Accuracy against the exact value, in ulp of the result (the tests sample all floats): exp 1.1, log 1,
-// tanh 2, erf 1.5, sigmoid, log1p_of, expm1_below_0 3, mish and silu 4. Reductions and polynomials: exp, log and tanh after Cephes
-// (S. Moshier), erf after N. Juffa.
+// Accuracy against the exact value, in ulp of the result (the tests sample all floats): exp 1.1,
+// log 1, tanh 2, erf 1.5, sigmoid, log1p_of, expm1_below_0 3, mish and silu 4. Reductions and
+// polynomials: exp, log and tanh after Cephes (S. Moshier), erf after N. Juffa.
 
 #include <cstddef>
 #include <cstdint>
@@ -62,7 +63,8 @@ inline real_of<L> ceil(real_of<L> x) {
   return copysign<L>(L::select(r < x, r + one, r), x);
 }
 
-/// x · 2^n for n in [-252, 254], rounded once: two steps, of which at most the second is inexact for 1/2 <= |x| < 2.
+/// x · 2^n for n in [-252, 254], rounded once: two steps, of which at most the second is inexact
+/// for 1/2 <= |x| < 2.
 template <class L>
 inline real_of<L> scale_by_power_of_2(real_of<L> x, typename L::whole n) {
   const auto half = L::shift_right_1(n), rest = n - half, bias = L::constant_whole(127);
@@ -76,7 +78,7 @@ inline real_of<L> exp(real_of<L> x) {
   // Beyond these the result is inf or 0 whatever x; within, n stays in [-151, 130].
   const auto c = clamp<L>(x, L::constant(-105.0f), L::constant(90.0f));
   const auto n = L::round(c * L::constant(1.44269504f));
-  auto r = L::fma(n, L::constant(-0.693359375f), c);      // ln 2 in two parts, the first exact times n
+  auto r = L::fma(n, L::constant(-0.693359375f), c);  // ln 2 in two parts, the first exact times n
   r = L::fma(n, L::constant(2.12194440e-4f), r);
   constexpr float coefficients[] = {5.0000001201e-1f, 1.6666665459e-1f, 4.1665795894e-2f,
                                     8.3334519073e-3f, 1.3981999507e-3f, 1.9875691500e-4f};
@@ -84,7 +86,8 @@ inline real_of<L> exp(real_of<L> x) {
   return L::select(L::unordered(x), x, scale_by_power_of_2<L>(p, L::to_whole(n)));
 }
 
-/// Natural logarithm: x = m · 2^e with m in [sqrt(1/2), sqrt(2)). log(±0) = -inf, log(inf) = inf, NaN below 0.
+/// Natural logarithm: x = m · 2^e with m in [sqrt(1/2), sqrt(2)). log(±0) = -inf, log(inf) = inf,
+/// NaN below 0.
 template <class L>
 inline real_of<L> log(real_of<L> x) {
   const auto one = L::constant(1.0f), zero = L::constant(0.0f);
@@ -92,14 +95,13 @@ inline real_of<L> log(real_of<L> x) {
   const auto b = L::bits(L::select(tiny, x * L::constant(8388608.0f), x));
   // Exponent of b / sqrt(1/2), so that the mantissa lands in [sqrt(1/2), sqrt(2)).
   const auto above = b - L::constant_whole(0x3f3504f3);
-  const auto e = L::to_real(L::shift_right_23(above)) -
-                 L::select(tiny, L::constant(23.0f), zero);
-  const auto m = L::from_bits((above & L::constant_whole(0x007fffff)) +
-                              L::constant_whole(0x3f3504f3));
+  const auto e = L::to_real(L::shift_right_23(above)) - L::select(tiny, L::constant(23.0f), zero);
+  const auto m =
+      L::from_bits((above & L::constant_whole(0x007fffff)) + L::constant_whole(0x3f3504f3));
   const auto f = m - one, z = f * f;
-  constexpr float coefficients[] = {
-      3.3333331174e-1f,  -2.4999993993e-1f, 2.0000714765e-1f,  -1.6668057665e-1f, 1.4249322787e-1f,
-      -1.2420140846e-1f, 1.1676998740e-1f,  -1.1514610310e-1f, 7.0376836292e-2f};
+  constexpr float coefficients[] = {3.3333331174e-1f,  -2.4999993993e-1f, 2.0000714765e-1f,
+                                    -1.6668057665e-1f, 1.4249322787e-1f,  -1.2420140846e-1f,
+                                    1.1676998740e-1f,  -1.1514610310e-1f, 7.0376836292e-2f};
   auto y = polynomial<L>(f, coefficients) * f * z;
   y = L::fma(e, L::constant(-2.12194440e-4f), y);
   y = L::fma(z, L::constant(-0.5f), y);

@@ -1,11 +1,13 @@
 #pragma once
 // SPDX-License-Identifier: Apache-2.0
-// What the elementary functions compute on: a lane names the operations of IEEE 754 that they are made of. The scalar
-// lane is here; registers are in the fast kernels. Equal operations in equal order give equal bits on every ISA.
+// What the elementary functions compute on: a lane names the operations of IEEE 754 that they are
+// made of. The scalar lane is here; registers are in the fast kernels. Equal operations in equal
+// order give equal bits on every ISA.
 //
-// Compilers join a multiplication and an addition into one fused operation where the target has it, also through
-// intrinsics and inlined functions. So code on lanes never adds a product to anything unless by `fma`, which rounds once
-// everywhere: a product may be an operand of a multiplication, division, comparison, `round`, or the addend of an fma.
+// Compilers join a multiplication and an addition into one fused operation where the target has it,
+// also through intrinsics and inlined functions. So code on lanes never adds a product to anything
+// unless by `fma`, which rounds once everywhere: a product may be an operand of a multiplication,
+// division, comparison, `round`, or the addend of an fma.
 
 #include <bit>
 #include <cmath>
@@ -49,9 +51,13 @@ struct scalar_lane_of {
   static real round(real x) { return round_half_even<Tag>(x); }
   /// f of each lane
   template <class F>
-  static real each(real x, F f) { return f(x); }
+  static real each(real x, F f) {
+    return f(x);
+  }
   template <class F>
-  static real each(real x, real y, F f) { return f(x, y); }
+  static real each(real x, real y, F f) {
+    return f(x, y);
+  }
 };
 
 using scalar_lane = scalar_lane_of<void>;

@@ -1,7 +1,7 @@
 #pragma once
 // SPDX-License-Identifier: Apache-2.0
-// Rounding, quantizing and requantizing, defined once. Every kernel on every ISA repeats these formulas bit for bit;
-// nothing else in the library rounds.
+// Rounding, quantizing and requantizing, defined once. Every kernel on every ISA repeats these
+// formulas bit for bit; nothing else in the library rounds.
 
 #include <algorithm>
 #include <bit>
@@ -17,10 +17,12 @@
 
 namespace ptq {
 
-/// Nearest integer, ties to even, independent of the rounding mode; ±0.3 → ±0, infinities and NaN stay.
+/// Nearest integer, ties to even, independent of the rounding mode; ±0.3 → ±0, infinities and NaN
+/// stay.
 ///
-/// exact   for all floats: integers only, so that no compiler can fuse a product that is passed in with an addition
-/// Tag        keeps instances apart that are compiled with different flags; callers leave it out
+/// exact   for all floats: integers only, so that no compiler can fuse a product that is passed in
+/// with an addition Tag        keeps instances apart that are compiled with different flags;
+/// callers leave it out
 template <class Tag = void>
 inline float round_half_even(float x) {
   const auto bits = std::bit_cast<std::uint32_t>(x);
@@ -37,8 +39,8 @@ inline float round_half_even(float x) {
   return std::bit_cast<float>(rounded & ~((1u << fraction) - 1u));
 }
 
-/// Real → code: saturate(round_half_even(x / scale) + zero_point), the division a true one (ONNX QuantizeLinear).
-/// NaN maps to the lowest code.
+/// Real → code: saturate(round_half_even(x / scale) + zero_point), the division a true one (ONNX
+/// QuantizeLinear). NaN maps to the lowest code.
 inline std::int32_t quantize_value(float x, float scale, std::int32_t zero_point, std::int32_t lo,
                                    std::int32_t hi) {
   const float low = static_cast<float>(lo - zero_point);
@@ -54,7 +56,8 @@ inline float dequantize_value(std::int32_t q, float scale, std::int32_t zero_poi
 }
 
 /// Accumulator → code: clamp(round_half_even(float(acc) · multiplier), lo − z, hi − z) + z.
-/// Clamping the product first (its bounds are integers) gives the same code and keeps the conversion in range.
+/// Clamping the product first (its bounds are integers) gives the same code and keeps the
+/// conversion in range.
 inline std::int32_t requantize_value(std::int32_t acc, float multiplier, std::int32_t zero_point,
                                      std::int32_t lo, std::int32_t hi) {
   const float p = static_cast<float>(acc) * multiplier;
@@ -63,8 +66,8 @@ inline std::int32_t requantize_value(std::int32_t acc, float multiplier, std::in
   return static_cast<std::int32_t>(round_half_even(c)) + zero_point;
 }
 
-/// A multiplier rounded to 15 significant bits: its product with a 9-bit code difference is exact in float, so a sum of
-/// two such products is rounded once, with or without a fused multiply-add.
+/// A multiplier rounded to 15 significant bits: its product with a 9-bit code difference is exact
+/// in float, so a sum of two such products is rounded once, with or without a fused multiply-add.
 inline float short_multiplier(float m) {
   auto bits = std::bit_cast<std::uint32_t>(m);
   constexpr std::uint32_t dropped = 24 - 15;
@@ -72,8 +75,8 @@ inline float short_multiplier(float m) {
   return std::bit_cast<float>((bits + half) & ~((1u << dropped) - 1));
 }
 
-/// Two codes → one: clamp(round_half_even((a − za) · ma + (b − zb) · mb), lo − z, hi − z) + z, with ma and mb already
-/// passed through short_multiplier.
+/// Two codes → one: clamp(round_half_even((a − za) · ma + (b − zb) · mb), lo − z, hi − z) + z, with
+/// ma and mb already passed through short_multiplier.
 inline std::int32_t add_value(std::int32_t a, std::int32_t za, float ma, std::int32_t b,
                               std::int32_t zb, float mb, std::int32_t zero_point, std::int32_t lo,
                               std::int32_t hi) {

@@ -1,8 +1,9 @@
 #pragma once
 // SPDX-License-Identifier: Apache-2.0
-// sin, cos, pow and fmod of one float, computed in double or in integers and rounded to float at the end: below 0.51 ulp,
-// and the same bits everywhere. Products are added by std::fma only (lane.hpp says why). `L` is the lane on whose behalf
-// they run; it keeps instances that are compiled with different flags apart.
+// sin, cos, pow and fmod of one float, computed in double or in integers and rounded to float at
+// the end: below 0.51 ulp, and the same bits everywhere. Products are added by std::fma only
+// (lane.hpp says why). `L` is the lane on whose behalf they run; it keeps instances that are
+// compiled with different flags apart.
 
 #include <bit>
 #include <cmath>
@@ -19,7 +20,8 @@ inline double polynomial(double x, const double (&c)[N]) {
   return y;
 }
 
-/// x ↦ r in [-pi/4, pi/4] and the quadrant (mod 4), x = quadrant · pi/2 + r up to multiples of 2·pi.
+/// x ↦ r in [-pi/4, pi/4] and the quadrant (mod 4), x = quadrant · pi/2 + r up to multiples of
+/// 2·pi.
 ///
 /// Payne–Hanek: |x| · 2/pi in fixed point from the 96 bits of 2/pi that matter for this exponent.
 template <class L>
@@ -42,21 +44,24 @@ inline double reduce_angle(float x, std::uint32_t& quadrant) {
   p += std::uint64_t{mantissa} * mid;
   p += std::uint64_t{mantissa * high} << 32;  // 2.62 fixed point, whole turns dropped
   auto q = static_cast<std::uint32_t>(p >> 62);
-  p <<= 2;                                    // fraction of a quadrant, 0.64
-  if (p >> 63) ++q;                           // as a signed number: in [-1/2, 1/2)
+  p <<= 2;           // fraction of a quadrant, 0.64
+  if (p >> 63) ++q;  // as a signed number: in [-1/2, 1/2)
   const double r = static_cast<double>(static_cast<std::int64_t>(p)) * 0x1.921fb54442d18p-64;
   const bool negative = bits >> 31;
   quadrant = negative ? 0u - q : q;
   return negative ? -r : r;
 }
 
-/// sin(r) if `quadrant` is even, cos(r) if odd, negated in the upper half: |r| <= pi/4, Taylor to below 2^-50
+/// sin(r) if `quadrant` is even, cos(r) if odd, negated in the upper half: |r| <= pi/4, Taylor to
+/// below 2^-50
 template <class L>
 inline float sine_of_quadrant(double r, std::uint32_t quadrant) {
-  constexpr double sine[] = {1.0,           -1.0 / 6,       1.0 / 120,          -1.0 / 5040,
-                             1.0 / 362880, -1.0 / 39916800, 1.0 / 6227020800.0, -1.0 / 1307674368000.0};
-  constexpr double cosine[] = {1.0,           -1.0 / 2,       1.0 / 24,          -1.0 / 720,
-                               1.0 / 40320, -1.0 / 3628800, 1.0 / 479001600.0, -1.0 / 87178291200.0};
+  constexpr double sine[] = {
+      1.0,          -1.0 / 6,        1.0 / 120,          -1.0 / 5040,
+      1.0 / 362880, -1.0 / 39916800, 1.0 / 6227020800.0, -1.0 / 1307674368000.0};
+  constexpr double cosine[] = {
+      1.0,         -1.0 / 2,       1.0 / 24,          -1.0 / 720,
+      1.0 / 40320, -1.0 / 3628800, 1.0 / 479001600.0, -1.0 / 87178291200.0};
   const double z = r * r;
   const double y = quadrant & 1u ? polynomial<L>(z, cosine) : polynomial<L>(z, sine) * r;
   return static_cast<float>(quadrant & 2u ? -y : y);
@@ -78,13 +83,13 @@ inline float cos(float x) {
   return sine_of_quadrant<L>(r, quadrant + 1);
 }
 
-/// log2 of a positive finite double, error below 2^-46 relative: atanh series of f = (m - 1) / (m + 1), |f| < 0.1716
+/// log2 of a positive finite double, error below 2^-46 relative: atanh series of f = (m - 1) / (m +
+/// 1), |f| < 0.1716
 template <class L>
 inline double log2_of(double x) {
   const auto above = std::bit_cast<std::int64_t>(x) - 0x3fe6a09e667f3bcd;  // sqrt(1/2)
   const auto e = static_cast<double>(above >> 52);
-  const double m =
-      std::bit_cast<double>((above & 0x000fffffffffffff) + 0x3fe6a09e667f3bcd);
+  const double m = std::bit_cast<double>((above & 0x000fffffffffffff) + 0x3fe6a09e667f3bcd);
   const double f = (m - 1) / (m + 1), z = f * f;
   constexpr double series[] = {1.0 / 3,  1.0 / 5,  1.0 / 7,  1.0 / 9,  1.0 / 11,
                                1.0 / 13, 1.0 / 15, 1.0 / 17, 1.0 / 19, 1.0 / 21};
@@ -95,16 +100,28 @@ inline double log2_of(double x) {
 /// 2^t rounded to float; t in [-1000, 1000]
 template <class L>
 inline float exp2_of(double whole, double rest) {
-  constexpr double taylor[] = {1.0,         1.0,          1.0 / 2,       1.0 / 6,
-                               1.0 / 24,    1.0 / 120,    1.0 / 720,     1.0 / 5040,
-                               1.0 / 40320, 1.0 / 362880, 1.0 / 3628800, 1.0 / 39916800,
-                               1.0 / 479001600.0, 1.0 / 6227020800.0, 1.0 / 87178291200.0};
+  constexpr double taylor[] = {1.0,
+                               1.0,
+                               1.0 / 2,
+                               1.0 / 6,
+                               1.0 / 24,
+                               1.0 / 120,
+                               1.0 / 720,
+                               1.0 / 5040,
+                               1.0 / 40320,
+                               1.0 / 362880,
+                               1.0 / 3628800,
+                               1.0 / 39916800,
+                               1.0 / 479001600.0,
+                               1.0 / 6227020800.0,
+                               1.0 / 87178291200.0};
   const double p = polynomial<L>(rest * 0.6931471805599453, taylor);
   const auto power = std::bit_cast<double>((static_cast<std::int64_t>(whole) + 1023) << 52);
   return static_cast<float>(p * power);
 }
 
-/// x^y with the special cases of IEEE 754: x^0 = 1^y = 1, a negative x with a fractional y gives NaN.
+/// x^y with the special cases of IEEE 754: x^0 = 1^y = 1, a negative x with a fractional y gives
+/// NaN.
 template <class L>
 inline float pow(float x, float y) {
   constexpr float inf = std::numeric_limits<float>::infinity();

@@ -1,7 +1,8 @@
 #pragma once
 // SPDX-License-Identifier: Apache-2.0
-// Registers of bytes for kernels that take the larger of codes, and how a row of n bytes is covered by them: whole
-// registers, then a masked one (AVX-512), 16 bytes (x86) or single bytes. Nothing past the n bytes is touched.
+// Registers of bytes for kernels that take the larger of codes, and how a row of n bytes is covered
+// by them: whole registers, then a masked one (AVX-512), 16 bytes (x86) or single bytes. Nothing
+// past the n bytes is touched.
 
 #include <cstdint>
 

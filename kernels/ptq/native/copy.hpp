@@ -1,7 +1,8 @@
 #pragma once
 // SPDX-License-Identifier: Apache-2.0
-// Strided copies of elements of any size: dimensions are sorted by the destination's strides and merged, then the inner
-// ones run as block copies, as two-dimensional transposes, as fills, or element by element.
+// Strided copies of elements of any size: dimensions are sorted by the destination's strides and
+// merged, then the inner ones run as block copies, as two-dimensional transposes, as fills, or
+// element by element.
 
 #include <array>
 #include <cstdint>
@@ -116,17 +117,18 @@ struct copy_kernel {
     auto* dst = static_cast<std::byte*>(io.dst);
     const int last = k.p.rank - 1;
     const std::int64_t src_step = k.p.src[plan::at(last)], dst_step = k.p.dst[plan::at(last)];
-    k.split.for_pieces(range, [&](std::int64_t row, std::int64_t begin,
-                                  std::int64_t end) PTQ_INLINE_LAMBDA {
-      std::int64_t from, to;
-      offsets(k.p, row, last, -1, from, to);
-      run_of(src + (from + begin * src_step) * Bytes, dst + (to + begin * dst_step) * Bytes,
-             end - begin, src_step, dst_step);
-    });
+    k.split.for_pieces(
+        range, [&](std::int64_t row, std::int64_t begin, std::int64_t end) PTQ_INLINE_LAMBDA {
+          std::int64_t from, to;
+          offsets(k.p, row, last, -1, from, to);
+          run_of(src + (from + begin * src_step) * Bytes, dst + (to + begin * dst_step) * Bytes,
+                 end - begin, src_step, dst_step);
+        });
   }
 
-  /// The innermost dimension of the destination is `across` in the source: planes of 2-D transposes, whose rows are cut
-  /// in strips so that the source lines of a strip stay in the cache.
+  /// The innermost dimension of the destination is `across` in the source: planes of 2-D
+  /// transposes, whose rows are cut in strips so that the source lines of a strip stay in the
+  /// cache.
   static void planes(const void* object, const kernels::operands& io, std::byte*,
                      work_range range) {
     const auto& k = *static_cast<const copy_kernel*>(object);
@@ -176,10 +178,14 @@ struct copy_kernel {
 template <class Isa>
 inline kernels::prepared copy(const kernels::copy_args& args) {
   switch (args.element_bytes) {
-    case 1: return copy_kernel<Isa, 1>::prepare(args);
-    case 2: return copy_kernel<Isa, 2>::prepare(args);
-    case 8: return copy_kernel<Isa, 8>::prepare(args);
-    default: return copy_kernel<Isa, 4>::prepare(args);
+    case 1:
+      return copy_kernel<Isa, 1>::prepare(args);
+    case 2:
+      return copy_kernel<Isa, 2>::prepare(args);
+    case 8:
+      return copy_kernel<Isa, 8>::prepare(args);
+    default:
+      return copy_kernel<Isa, 4>::prepare(args);
   }
 }
 

@@ -1,7 +1,8 @@
 #pragma once
 // SPDX-License-Identifier: Apache-2.0
-// Float unary and binary functions in registers: the templates of core/elementary.hpp on the lanes of an ISA, so equal to
-// the reference bit for bit. Broadcasting runs along the innermost dimension, one operand repeating or both moving.
+// Float unary and binary functions in registers: the templates of core/elementary.hpp on the lanes
+// of an ISA, so equal to the reference bit for bit. Broadcasting runs along the innermost
+// dimension, one operand repeating or both moving.
 
 #include <cstdint>
 #include <utility>
@@ -34,8 +35,8 @@ struct unary_kernel {
     for (; i + lane::width <= last; i += lane::width)
       lane::store(dst + i, elementary::unary<K, lane>(lane::load(src + i), alpha, beta));
     if (i < last)
-      lane::store(dst + i,
-                  elementary::unary<K, lane>(lane::load(src + i, last - i), alpha, beta), last - i);
+      lane::store(dst + i, elementary::unary<K, lane>(lane::load(src + i, last - i), alpha, beta),
+                  last - i);
   }
 };
 
@@ -67,10 +68,12 @@ struct binary_kernel {
     const std::int64_t a_step = k.runs.a_step(), b_step = k.runs.b_step();
     const auto part = [&]<int Stride>(const float* p, std::int64_t i, std::int64_t step,
                                       std::int64_t count) PTQ_INLINE_LAMBDA {
-      if constexpr (Stride == 0) return lane::constant(*p);
+      if constexpr (Stride == 0)
+        return lane::constant(*p);
       else if constexpr (Stride == 1)
         return count == lane::width ? lane::load(p + i) : lane::load(p + i, count, 1.0f);
-      else return lane::gather(p + i * step, step, count, 1.0f);
+      else
+        return lane::gather(p + i * step, step, count, 1.0f);
     };
     const auto value = [&](std::int64_t i, std::int64_t count) PTQ_INLINE_LAMBDA {
       const real x = part.template operator()<A>(a, i, a_step, count);

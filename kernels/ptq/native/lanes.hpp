@@ -1,8 +1,8 @@
 #pragma once
 // SPDX-License-Identifier: Apache-2.0
-// Registers of floats as lanes of the elementary functions (core/lane.hpp states the rules), with loads and stores of
-// whole registers, of the first n elements, and of u8 codes. Every operation has the bits of the scalar lane's. Nothing
-// reads or writes past the n elements that it is given.
+// Registers of floats as lanes of the elementary functions (core/lane.hpp states the rules), with
+// loads and stores of whole registers, of the first n elements, and of u8 codes. Every operation
+// has the bits of the scalar lane's. Nothing reads or writes past the n elements that it is given.
 
 #include <cstddef>
 #include <cstdint>
@@ -23,7 +23,8 @@ PTQ_ALWAYS_INLINE __m128 rounded(__m128 x) {
 #if defined(__SSE4_1__)
   return _mm_round_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
 #else
-  // Adding and subtracting 2^23 rounds; there is no FMA below SSE4.1 that could swallow the addition.
+  // Adding and subtracting 2^23 rounds; there is no FMA below SSE4.1 that could swallow the
+  // addition.
   const __m128 sign = _mm_and_ps(x, _mm_set1_ps(-0.0f)), a = _mm_xor_ps(x, sign);
   const __m128 magic = _mm_set1_ps(8388608.0f);
   const __m128 r = _mm_or_ps(_mm_sub_ps(_mm_add_ps(a, magic), magic), sign);
@@ -31,7 +32,8 @@ PTQ_ALWAYS_INLINE __m128 rounded(__m128 x) {
   return _mm_or_ps(_mm_and_ps(small, r), _mm_andnot_ps(small, x));
 #endif
 }
-/// Two products and sums in double, rounded to odd so that the conversion to float rounds once (Boldo & Melquiond 2008).
+/// Two products and sums in double, rounded to odd so that the conversion to float rounds once
+/// (Boldo & Melquiond 2008).
 PTQ_ALWAYS_INLINE __m128d fused_odd(__m128d a, __m128d b, __m128d c) {
   const __m128d p = _mm_mul_pd(a, b), s = _mm_add_pd(p, c), t = _mm_sub_pd(s, p);  // p is exact
   const __m128d error = _mm_add_pd(_mm_sub_pd(p, _mm_sub_pd(s, t)), _mm_sub_pd(c, t));
@@ -40,7 +42,8 @@ PTQ_ALWAYS_INLINE __m128d fused_odd(__m128d a, __m128d b, __m128d c) {
   const __m128i down = _mm_castpd_si128(_mm_cmplt_pd(error, zero));
   const __m128i bits = _mm_castpd_si128(s), one = _mm_set_epi64x(1, 1);
   const __m128i negative = _mm_castpd_si128(_mm_cmplt_pd(s, zero));
-  // An inexact even s moves one step towards the exact sum: away from zero if the error has the sign of s.
+  // An inexact even s moves one step towards the exact sum: away from zero if the error has the
+  // sign of s.
   const __m128i even = _mm_sub_epi64(_mm_and_si128(bits, one), one);  // all ones where even
   const __m128i inexact = _mm_and_si128(_mm_or_si128(up, down), even);
   const __m128i shrink = _mm_xor_si128(down, negative);
@@ -86,15 +89,14 @@ PTQ_ALWAYS_INLINE __m256i load_codes(const std::uint8_t* p, __m256i) {
   return _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
 }
 PTQ_ALWAYS_INLINE void store_codes(std::uint8_t* p, __m256i v) {
-  const __m128i words =
-      _mm_packs_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+  const __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
   _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm_packus_epi16(words, words));
 }
 #endif
 
 #if defined(__AVX512F__)
-// The forms with a full zeroing mask are the plain instructions; the plain intrinsics of g++ 12 warn of a register that
-// they leave undefined on purpose.
+// The forms with a full zeroing mask are the plain instructions; the plain intrinsics of g++ 12
+// warn of a register that they leave undefined on purpose.
 PTQ_ALWAYS_INLINE __m512 rounded(__m512 x) {
   return _mm512_maskz_roundscale_ps(0xffff, x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
 }
@@ -218,8 +220,8 @@ struct lanes {
   PTQ_ALWAYS_INLINE static real load(const float* p, std::int64_t n, float fill = 0.0f) {
 #if defined(__AVX512F__)
     if constexpr (width == 16)
-      return real(_mm512_mask_loadu_ps(_mm512_set1_ps(fill),
-                                       static_cast<__mmask16>((1u << n) - 1u), p));
+      return real(
+          _mm512_mask_loadu_ps(_mm512_set1_ps(fill), static_cast<__mmask16>((1u << n) - 1u), p));
 #endif
     return gather(p, 1, n, fill);
   }

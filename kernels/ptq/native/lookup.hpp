@@ -1,7 +1,8 @@
 #pragma once
 // SPDX-License-Identifier: Apache-2.0
-// Bytes through a table of 256 bytes, the whole of an 8-bit activation or requantization. With VBMI the table lives in
-// four registers; with AVX2 and AVX-512BW it is sixteen byte shuffles; below that, one load each.
+// Bytes through a table of 256 bytes, the whole of an 8-bit activation or requantization. With VBMI
+// the table lives in four registers; with AVX2 and AVX-512BW it is sixteen byte shuffles; below
+// that, one load each.
 
 #include <array>
 #include <cstdint>
@@ -15,9 +16,9 @@
 
 namespace ptq::native {
 
-/// Table of one kernel, as the shuffles want it: block 0 is entries 0–15, block k entries 16k… xor the block before, and
-/// the same again from entry 128 on. Shuffling by x − 16k gives 0 once that is negative, so the xor of all shuffles is
-/// the entry.
+/// Table of one kernel, as the shuffles want it: block 0 is entries 0–15, block k entries 16k… xor
+/// the block before, and the same again from entry 128 on. Shuffling by x − 16k gives 0 once that
+/// is negative, so the xor of all shuffles is the entry.
 struct lookup_tables {
   alignas(64) std::array<std::uint8_t, 256> plain, folded;
 };
@@ -39,7 +40,8 @@ PTQ_ALWAYS_INLINE std::int64_t look_up_vbmi(const lookup_tables& t, const std::u
     const __m512i x = _mm512_maskz_loadu_epi8(some, src + i);
     const __m512i low = _mm512_permutex2var_epi8(t0, x, t1);
     const __m512i high = _mm512_permutex2var_epi8(t2, x, t3);
-    _mm512_mask_storeu_epi8(dst + i, some, _mm512_mask_blend_epi8(_mm512_movepi8_mask(x), low, high));
+    _mm512_mask_storeu_epi8(dst + i, some,
+                            _mm512_mask_blend_epi8(_mm512_movepi8_mask(x), low, high));
   }
   return n;
 }
@@ -56,8 +58,10 @@ PTQ_ALWAYS_INLINE std::int64_t look_up_512(const lookup_tables& t, const std::ui
     __m512i y = _mm512_setzero_si512();
     unrolled<8>([&](auto k) PTQ_INLINE_LAMBDA {
       constexpr std::size_t at = 16 * std::size_t{decltype(k)::value};
-      const __m512i a = _mm512_broadcast_i32x4(_mm_load_si128(reinterpret_cast<const __m128i*>(&t.folded[at])));
-      const __m512i b = _mm512_broadcast_i32x4(_mm_load_si128(reinterpret_cast<const __m128i*>(&t.folded[128 + at])));
+      const __m512i a =
+          _mm512_broadcast_i32x4(_mm_load_si128(reinterpret_cast<const __m128i*>(&t.folded[at])));
+      const __m512i b = _mm512_broadcast_i32x4(
+          _mm_load_si128(reinterpret_cast<const __m128i*>(&t.folded[128 + at])));
       y = _mm512_xor_si512(y, _mm512_shuffle_epi8(a, low));
       y = _mm512_xor_si512(y, _mm512_shuffle_epi8(b, high));
       low = _mm512_subs_epi8(low, step);
@@ -78,8 +82,10 @@ PTQ_ALWAYS_INLINE std::int64_t look_up_256(const lookup_tables& t, const std::ui
     __m256i y = _mm256_setzero_si256();
     unrolled<8>([&](auto k) PTQ_INLINE_LAMBDA {
       constexpr std::size_t at = 16 * std::size_t{decltype(k)::value};
-      const __m256i a = _mm256_broadcastsi128_si256(_mm_load_si128(reinterpret_cast<const __m128i*>(&t.folded[at])));
-      const __m256i b = _mm256_broadcastsi128_si256(_mm_load_si128(reinterpret_cast<const __m128i*>(&t.folded[128 + at])));
+      const __m256i a = _mm256_broadcastsi128_si256(
+          _mm_load_si128(reinterpret_cast<const __m128i*>(&t.folded[at])));
+      const __m256i b = _mm256_broadcastsi128_si256(
+          _mm_load_si128(reinterpret_cast<const __m128i*>(&t.folded[128 + at])));
       y = _mm256_xor_si256(y, _mm256_shuffle_epi8(a, low));
       y = _mm256_xor_si256(y, _mm256_shuffle_epi8(b, high));
       low = _mm256_subs_epi8(low, step);

@@ -1,9 +1,11 @@
 #pragma once
 // SPDX-License-Identifier: Apache-2.0
-// Pooling over n h w c, channels in the lanes: a block of channels keeps its results in registers over the whole window.
-// Taps come in the reference's order (kernel row, kernel column), so floats equal it bit for bit.
+// Pooling over n h w c, channels in the lanes: a block of channels keeps its results in registers
+// over the whole window. Taps come in the reference's order (kernel row, kernel column), so floats
+// equal it bit for bit.
 //
-// One unit is an output row; where the image shrinks to one pixel (global pooling), a block of channels of it.
+// One unit is an output row; where the image shrinks to one pixel (global pooling), a block of
+// channels of it.
 
 #include <cstdint>
 #include <limits>
@@ -51,7 +53,7 @@ struct pool_frame {
 /// A window as the taps inside the image: `rows` × `columns` pixels from `first`.
 struct pool_window {
   std::int64_t first = 0, rows = 0, columns = 0, row_step = 0, column_step = 0;  // elements
-  std::int64_t count = 0;                                                       // of an average
+  std::int64_t count = 0;                                                        // of an average
 };
 
 template <class Isa, class T, class F>
@@ -67,8 +69,8 @@ PTQ_ALWAYS_INLINE void for_windows(const pool_frame<Isa>& frame, const kernels::
     T* dst = static_cast<T*>(io.dst) + row * g.out_w * g.dst_pixel() + channel;
     const std::int64_t h0 = row % g.out_h * g.stride_h - g.pad_top;
     const auto h = frame_of::inside(h0, g.dilation_h, g.kernel_h, 0, g.in_h);
-    const auto padded_h = frame_of::inside(h0, g.dilation_h, g.kernel_h, -g.pad_top,
-                                           g.in_h + frame.pad_bottom);
+    const auto padded_h =
+        frame_of::inside(h0, g.dilation_h, g.kernel_h, -g.pad_top, g.in_h + frame.pad_bottom);
     for (std::int64_t ow = 0; ow < g.out_w; ++ow, dst += g.dst_pixel()) {
       const std::int64_t w0 = ow * g.stride_w - g.pad_left;
       const auto w = frame_of::inside(w0, g.dilation_w, g.kernel_w, 0, g.in_w);
@@ -79,8 +81,8 @@ PTQ_ALWAYS_INLINE void for_windows(const pool_frame<Isa>& frame, const kernels::
       v.column_step = g.dilation_w * pixel;
       v.count = v.rows * v.columns;
       if (frame.count_include_pad) {
-        const auto padded_w = frame_of::inside(w0, g.dilation_w, g.kernel_w, -g.pad_left,
-                                               g.in_w + frame.pad_right);
+        const auto padded_w =
+            frame_of::inside(w0, g.dilation_w, g.kernel_w, -g.pad_left, g.in_w + frame.pad_right);
         v.count = (padded_h.end - padded_h.begin) * (padded_w.end - padded_w.begin);
       }
       if (v.count < 1) v.count = 1;
@@ -114,21 +116,22 @@ struct qpool_kernel {
     for_windows<Isa, std::uint8_t>(
         k.frame, io, range,
         [](const std::uint8_t* x, const pool_window& v, std::uint8_t* dst, std::int64_t channels) {
-          for_bytes<Isa>(channels, [&](auto bytes, std::int64_t c, std::int64_t n)
-                                       PTQ_INLINE_LAMBDA {
-            auto m = bytes.zero();
-            for_taps(x + c, v, [&](const std::uint8_t* p) PTQ_INLINE_LAMBDA {
-              m = bytes.max(m, bytes.load(p, n));
-            });
-            bytes.store(dst + c, m, n);
-          });
+          for_bytes<Isa>(channels,
+                         [&](auto bytes, std::int64_t c, std::int64_t n) PTQ_INLINE_LAMBDA {
+                           auto m = bytes.zero();
+                           for_taps(x + c, v, [&](const std::uint8_t* p) PTQ_INLINE_LAMBDA {
+                             m = bytes.max(m, bytes.load(p, n));
+                           });
+                           bytes.store(dst + c, m, n);
+                         });
         });
   }
 
   PTQ_ALWAYS_INLINE whole code(whole sum, const pool_window& v, float factor) const {
     const auto offset = static_cast<std::int32_t>(v.rows * v.columns) * x_zero_point;
     const real p = lane::to_real(sum - lane::constant_whole(offset)) * lane::constant(factor);
-    const auto low = static_cast<float>(0 - zero_point), high = static_cast<float>(255 - zero_point);
+    const auto low = static_cast<float>(0 - zero_point),
+               high = static_cast<float>(255 - zero_point);
     const real c = elementary::clamp<lane>(p, lane::constant(low), lane::constant(high));
     return lane::to_whole(lane::round(c)) + lane::constant_whole(zero_point);
   }
@@ -193,17 +196,19 @@ struct pool_kernel {
     if constexpr (Way == way::l1) return acc + elementary::abs<lane>(x);
     if constexpr (Way == way::l2) return lane::fma(x, x, acc);
     if constexpr (Way == way::lp)
-      return acc + lane::each(elementary::abs<lane>(x), [this](float e) {
-               return elementary::pow<lane>(e, order);
-             });
+      return acc + lane::each(elementary::abs<lane>(x),
+                              [this](float e) { return elementary::pow<lane>(e, order); });
   }
   template <way Way>
   PTQ_ALWAYS_INLINE real finish(real acc, const pool_window& v) const {
-    if constexpr (Way == way::average) return acc / lane::constant(static_cast<float>(v.count));
-    else if constexpr (Way == way::l2) return lane::sqrt(acc);
+    if constexpr (Way == way::average)
+      return acc / lane::constant(static_cast<float>(v.count));
+    else if constexpr (Way == way::l2)
+      return lane::sqrt(acc);
     else if constexpr (Way == way::lp)
       return lane::each(acc, [this](float e) { return elementary::pow<lane>(e, 1.0f / order); });
-    else return acc;
+    else
+      return acc;
   }
   template <way Way, int Registers>
   PTQ_ALWAYS_INLINE void full(const float* x, const pool_window& v, float* dst) const {
@@ -213,8 +218,7 @@ struct pool_kernel {
       for (int r = 0; r < Registers; ++r)
         acc[r] = add<Way>(acc[r], lane::load(p + r * lane::width));
     });
-    for (int r = 0; r < Registers; ++r)
-      lane::store(dst + r * lane::width, finish<Way>(acc[r], v));
+    for (int r = 0; r < Registers; ++r) lane::store(dst + r * lane::width, finish<Way>(acc[r], v));
   }
   template <way Way>
   static constexpr float start() {
@@ -249,11 +253,16 @@ inline kernels::prepared pool(const kernels::pool_args& args) {
   auto& k = *object_of<kernel>(p);
   k = {pool_frame<Isa>::of(args), static_cast<float>(args.p)};
   p.units = k.frame.units();
-  if (args.kind == pool_kind::max) p.run = &kernel::template apply<way::max>;
-  else if (args.kind == pool_kind::average) p.run = &kernel::template apply<way::average>;
-  else if (args.p == 1) p.run = &kernel::template apply<way::l1>;
-  else if (args.p == 2) p.run = &kernel::template apply<way::l2>;
-  else p.run = &kernel::template apply<way::lp>;
+  if (args.kind == pool_kind::max)
+    p.run = &kernel::template apply<way::max>;
+  else if (args.kind == pool_kind::average)
+    p.run = &kernel::template apply<way::average>;
+  else if (args.p == 1)
+    p.run = &kernel::template apply<way::l1>;
+  else if (args.p == 2)
+    p.run = &kernel::template apply<way::l2>;
+  else
+    p.run = &kernel::template apply<way::lp>;
   p.name = "pool registers";
   return p;
 }

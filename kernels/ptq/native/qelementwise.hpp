@@ -1,7 +1,8 @@
 #pragma once
 // SPDX-License-Identifier: Apache-2.0
-// Elementwise kernels on codes: float → u8, u8 → float, tables, and u8 ∘ u8 → u8. Equal to the reference bit for bit: the
-// formulas of core/numeric.hpp in registers, each product either exact or not added to anything.
+// Elementwise kernels on codes: float → u8, u8 → float, tables, and u8 ∘ u8 → u8. Equal to the
+// reference bit for bit: the formulas of core/numeric.hpp in registers, each product either exact
+// or not added to anything.
 
 #include <cstdint>
 #include <cstring>
@@ -15,10 +16,11 @@
 
 namespace ptq::native {
 
-/// x / scale rounds like x · (1 / scale) unless that lies close to a tie: registers with such a lane divide.
+/// x / scale rounds like x · (1 / scale) unless that lies close to a tie: registers with such a
+/// lane divide.
 ///
-/// |x · r − x / s| <= |x / s| · 3 · 2^-24 (one rounding each of r, the product and the quotient), and |x / s| <= 256 where
-/// it is not clamped, so 2^-14 > 256 · 3 · 2^-24 is far enough.
+/// |x · r − x / s| <= |x / s| · 3 · 2^-24 (one rounding each of r, the product and the quotient),
+/// and |x / s| <= 256 where it is not clamped, so 2^-14 > 256 · 3 · 2^-24 is far enough.
 template <class Isa>
 struct quantize_kernel {
   using lane = lanes<Isa>;
@@ -172,10 +174,12 @@ struct qbinary_kernel {
     const std::int64_t a_step = k.runs.a_step(), b_step = k.runs.b_step();
     const auto part = [&]<int Stride>(const std::uint8_t* p, std::int64_t i, std::int64_t step,
                                       std::int64_t count) PTQ_INLINE_LAMBDA {
-      if constexpr (Stride == 0) return lane::constant_whole(*p);
+      if constexpr (Stride == 0)
+        return lane::constant_whole(*p);
       else if constexpr (Stride == 1)
         return count == lane::width ? lane::load(p + i) : lane::load(p + i, count);
-      else return lane::gather(p + i * step, step, count);
+      else
+        return lane::gather(p + i * step, step, count);
     };
     const auto value = [&](std::int64_t i, std::int64_t count) PTQ_INLINE_LAMBDA {
       return k.template code<Mul>(part.template operator()<A>(a, i, a_step, count),

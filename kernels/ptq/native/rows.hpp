@@ -1,8 +1,8 @@
 #pragma once
 // SPDX-License-Identifier: Apache-2.0
-// Reductions, softmax and layer normalisation in registers, in the order that the reference fixes: along contiguous rows
-// 16 interleaved partial results, which are one, two or four registers, then a tree; along any other axis one element
-// after the other, neighbours side by side in the lanes.
+// Reductions, softmax and layer normalisation in registers, in the order that the reference fixes:
+// along contiguous rows 16 interleaved partial results, which are one, two or four registers, then
+// a tree; along any other axis one element after the other, neighbours side by side in the lanes.
 
 #include <cstdint>
 #include <cstring>
@@ -47,18 +47,22 @@ struct row_math {
   }
 
   struct add {
-    template <class T> PTQ_ALWAYS_INLINE T operator()(T a, T b) const { return a + b; }
+    template <class T>
+    PTQ_ALWAYS_INLINE T operator()(T a, T b) const {
+      return a + b;
+    }
   };
   struct multiply {
-    template <class T> PTQ_ALWAYS_INLINE T operator()(T a, T b) const { return a * b; }
+    template <class T>
+    PTQ_ALWAYS_INLINE T operator()(T a, T b) const {
+      return a * b;
+    }
   };
   struct add_square {
     PTQ_ALWAYS_INLINE real operator()(real a, real b) const { return lane::fma(b, b, a); }
   };
   struct add_abs {
-    PTQ_ALWAYS_INLINE real operator()(real a, real b) const {
-      return a + elementary::abs<lane>(b);
-    }
+    PTQ_ALWAYS_INLINE real operator()(real a, real b) const { return a + elementary::abs<lane>(b); }
   };
   struct larger {
     PTQ_ALWAYS_INLINE real operator()(real a, real b) const { return elementary::max<lane>(a, b); }
@@ -114,9 +118,7 @@ struct axis_split {
     group = group < 1 ? 1 : group;
     return {outer, size, inner, group, (inner + stripe - 1) / stripe};
   }
-  std::int64_t units() const {
-    return inner == 1 ? (outer + group - 1) / group : outer * stripes;
-  }
+  std::int64_t units() const { return inner == 1 ? (outer + group - 1) / group : outer * stripes; }
   template <class F>
   PTQ_ALWAYS_INLINE void for_rows(work_range range, F f) const {
     const std::int64_t last = least<Isa>(range.end * group, outer);
@@ -200,16 +202,14 @@ struct reduce_kernel {
     const auto* src = static_cast<const float*>(io.src[0]);
     auto* dst = static_cast<float*>(io.dst);
     if (s.inner == 1) {
-      s.for_rows(range, [&](std::int64_t r) PTQ_INLINE_LAMBDA {
-        dst[r] = row<K>(src + r * s.size, s.size);
-      });
+      s.for_rows(range, [&](std::int64_t r)
+                            PTQ_INLINE_LAMBDA { dst[r] = row<K>(src + r * s.size, s.size); });
       return;
     }
     s.for_columns(range, [&](std::int64_t o, std::int64_t c, std::int64_t n) PTQ_INLINE_LAMBDA {
       const float* x = src + o * s.size * s.inner + c;
-      const real y = column<K>(s.size, [&](std::int64_t i) PTQ_INLINE_LAMBDA {
-        return math::load(x + i * s.inner, n);
-      });
+      const real y = column<K>(
+          s.size, [&](std::int64_t i) PTQ_INLINE_LAMBDA { return math::load(x + i * s.inner, n); });
       math::store(dst + o * s.inner + c, y, n);
     });
   }
@@ -223,16 +223,36 @@ inline kernels::prepared reduce(const kernels::reduce_args& args) {
   object_of<kernel>(p)->split = axis_split<Isa>::of(args.outer, args.size, args.inner);
   p.units = object_of<kernel>(p)->split.units();
   switch (args.kind) {
-    case mean: p.run = &kernel::template apply<mean>; break;
-    case sum: p.run = &kernel::template apply<sum>; break;
-    case max: p.run = &kernel::template apply<max>; break;
-    case min: p.run = &kernel::template apply<min>; break;
-    case prod: p.run = &kernel::template apply<prod>; break;
-    case l1: p.run = &kernel::template apply<l1>; break;
-    case l2: p.run = &kernel::template apply<l2>; break;
-    case log_sum: p.run = &kernel::template apply<log_sum>; break;
-    case log_sum_exp: p.run = &kernel::template apply<log_sum_exp>; break;
-    case sum_square: p.run = &kernel::template apply<sum_square>; break;
+    case mean:
+      p.run = &kernel::template apply<mean>;
+      break;
+    case sum:
+      p.run = &kernel::template apply<sum>;
+      break;
+    case max:
+      p.run = &kernel::template apply<max>;
+      break;
+    case min:
+      p.run = &kernel::template apply<min>;
+      break;
+    case prod:
+      p.run = &kernel::template apply<prod>;
+      break;
+    case l1:
+      p.run = &kernel::template apply<l1>;
+      break;
+    case l2:
+      p.run = &kernel::template apply<l2>;
+      break;
+    case log_sum:
+      p.run = &kernel::template apply<log_sum>;
+      break;
+    case log_sum_exp:
+      p.run = &kernel::template apply<log_sum_exp>;
+      break;
+    case sum_square:
+      p.run = &kernel::template apply<sum_square>;
+      break;
   }
   p.name = "reduce registers";
   return p;
@@ -287,9 +307,8 @@ struct softmax_kernel {
     const auto* src = static_cast<const float*>(io.src[0]);
     auto* dst = static_cast<float*>(io.dst);
     if (s.inner == 1) {
-      s.for_rows(range, [&](std::int64_t r) PTQ_INLINE_LAMBDA {
-        k.row(src + r * s.size, dst + r * s.size);
-      });
+      s.for_rows(range, [&](std::int64_t r)
+                            PTQ_INLINE_LAMBDA { k.row(src + r * s.size, dst + r * s.size); });
     } else {
       s.for_columns(range, [&](std::int64_t o, std::int64_t c, std::int64_t n) PTQ_INLINE_LAMBDA {
         const std::int64_t at = o * s.size * s.inner + c;
@@ -336,8 +355,10 @@ struct layer_norm_kernel {
       real v = math::load(y + i, n) / deviation;
       if constexpr (Scale && Bias)
         v = lane::fma(v, math::load(scale + i, n), math::load(bias + i, n));
-      else if constexpr (Scale) v = v * math::load(scale + i, n);
-      else if constexpr (Bias) v = v + math::load(bias + i, n);
+      else if constexpr (Scale)
+        v = v * math::load(scale + i, n);
+      else if constexpr (Bias)
+        v = v + math::load(bias + i, n);
       math::store(y + i, v, n);
     });
   }
@@ -353,10 +374,14 @@ struct layer_norm_kernel {
     k.split.for_rows(range, [&](std::int64_t r) {
       const float* x = src + r * k.split.size;
       float* y = dst + r * k.split.size;
-      if (scale && bias) k.template row<true, true>(x, y, scale, bias);
-      else if (scale) k.template row<true, false>(x, y, scale, bias);
-      else if (bias) k.template row<false, true>(x, y, scale, bias);
-      else k.template row<false, false>(x, y, scale, bias);
+      if (scale && bias)
+        k.template row<true, true>(x, y, scale, bias);
+      else if (scale)
+        k.template row<true, false>(x, y, scale, bias);
+      else if (bias)
+        k.template row<false, true>(x, y, scale, bias);
+      else
+        k.template row<false, false>(x, y, scale, bias);
     });
   }
 };
@@ -370,8 +395,13 @@ inline kernels::prepared layer_norm(const kernels::layer_norm_args& args) {
   const std::size_t bias_at = layout.template add<float>(args.bias ? args.size : 0);
   auto p = blank<Isa>(layout.bytes);
   auto& k = *object_of<kernel>(p);
-  k = {axis_split<Isa>::of(args.rows, args.size, 1), args.epsilon, args.rms,
-       args.scale != nullptr, args.bias != nullptr, scale_at, bias_at};
+  k = {axis_split<Isa>::of(args.rows, args.size, 1),
+       args.epsilon,
+       args.rms,
+       args.scale != nullptr,
+       args.bias != nullptr,
+       scale_at,
+       bias_at};
   const auto bytes = static_cast<std::size_t>(args.size) * sizeof(float);
   if (args.scale) std::memcpy(at_offset<float>(&k, scale_at), args.scale, bytes);
   if (args.bias) std::memcpy(at_offset<float>(&k, bias_at), args.bias, bytes);

@@ -1,7 +1,8 @@
 #pragma once
 // SPDX-License-Identifier: Apache-2.0
-// How elementwise work is cut: chunks of one long row, or runs along the innermost dimension of a broadcast. Units are
-// some thousands of elements, enough to pay for handing them out and few enough to share among threads.
+// How elementwise work is cut: chunks of one long row, or runs along the innermost dimension of a
+// broadcast. Units are some thousands of elements, enough to pay for handing them out and few
+// enough to share among threads.
 
 #include <cstdint>
 
@@ -11,7 +12,8 @@
 
 namespace ptq::native {
 
-/// Elements of a unit: 16 KiB of floats, half of a first-level cache. A multiple of every register's length.
+/// Elements of a unit: 16 KiB of floats, half of a first-level cache. A multiple of every
+/// register's length.
 inline constexpr std::int64_t chunk_elements = 4096;
 
 template <class Isa>
@@ -30,8 +32,10 @@ struct row_split {
 
   static row_split of(std::int64_t rows, std::int64_t n, std::int64_t chunk = chunk_elements) {
     row_split s{rows, n, 1, 1};
-    if (n > chunk) s.parts = (n + chunk - 1) / chunk;
-    else if (n > 0) s.group = chunk / n;
+    if (n > chunk)
+      s.parts = (n + chunk - 1) / chunk;
+    else if (n > 0)
+      s.group = chunk / n;
     return s;
   }
   std::int64_t units() const {
@@ -89,8 +93,8 @@ struct broadcast_runs {
   std::int64_t a_step() const { return over.a_stride[at(over.rank - 1)]; }
   std::int64_t b_step() const { return over.b_stride[at(over.rank - 1)]; }
 
-  /// f.operator()<A, B>(dst offset, a offset, b offset, n) for each run; A and B are the strides along it, 2 standing
-  /// for any other.
+  /// f.operator()<A, B>(dst offset, a offset, b offset, n) for each run; A and B are the strides
+  /// along it, 2 standing for any other.
   template <class F>
   PTQ_ALWAYS_INLINE void for_runs(work_range range, F f) const {
     const auto along = [&]<int A, int B>() PTQ_INLINE_LAMBDA {
@@ -98,10 +102,14 @@ struct broadcast_runs {
                       PTQ_INLINE_LAMBDA { f.template operator()<A, B>(to, from_a, from_b, n); });
     };
     const std::int64_t a = a_step(), b = b_step();
-    if (a == 1 && b == 1) along.template operator()<1, 1>();
-    else if (a == 1 && b == 0) along.template operator()<1, 0>();
-    else if (a == 0 && b == 1) along.template operator()<0, 1>();
-    else along.template operator()<2, 2>();
+    if (a == 1 && b == 1)
+      along.template operator()<1, 1>();
+    else if (a == 1 && b == 0)
+      along.template operator()<1, 0>();
+    else if (a == 0 && b == 1)
+      along.template operator()<0, 1>();
+    else
+      along.template operator()<2, 2>();
   }
 
  private:

@@ -1,7 +1,7 @@
 #pragma once
 // SPDX-License-Identifier: Apache-2.0
-// Two-dimensional transposes in tiles: dst[i·dst_step + j] = src[j·src_step + i]. Tiles of 4×4 words and 16×16 bytes on
-// x86, single elements elsewhere and at the edges.
+// Two-dimensional transposes in tiles: dst[i·dst_step + j] = src[j·src_step + i]. Tiles of 4×4
+// words and 16×16 bytes on x86, single elements elsewhere and at the edges.
 
 #include <cstdint>
 #include <cstring>
@@ -15,11 +15,24 @@
 
 namespace ptq::native {
 
-template <int Bytes> struct element;
-template <> struct element<1> { using type = std::uint8_t; };
-template <> struct element<2> { using type = std::uint16_t; };
-template <> struct element<4> { using type = std::uint32_t; };
-template <> struct element<8> { using type = std::uint64_t; };
+template <int Bytes>
+struct element;
+template <>
+struct element<1> {
+  using type = std::uint8_t;
+};
+template <>
+struct element<2> {
+  using type = std::uint16_t;
+};
+template <>
+struct element<4> {
+  using type = std::uint32_t;
+};
+template <>
+struct element<8> {
+  using type = std::uint64_t;
+};
 
 /// One element, moved without a promise of alignment or type.
 template <class T>
@@ -79,8 +92,10 @@ PTQ_ALWAYS_INLINE void transpose_rows(const std::byte* src, std::int64_t src_ste
       for (; j + tile <= columns; j += tile) {
         const std::byte* from = src + (j * src_step + i) * Bytes;
         std::byte* to = dst + (i * dst_step + j) * Bytes;
-        if constexpr (Bytes == 4) transpose_tile_4(from, src_step * 4, to, dst_step * 4);
-        else transpose_tile_16(from, src_step, to, dst_step);
+        if constexpr (Bytes == 4)
+          transpose_tile_4(from, src_step * 4, to, dst_step * 4);
+        else
+          transpose_tile_16(from, src_step, to, dst_step);
       }
       for (; j < columns; ++j)
         for (std::int64_t k = 0; k < tile; ++k) one(i + k, j);

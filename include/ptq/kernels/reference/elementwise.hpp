@@ -1,7 +1,8 @@
 #pragma once
 // SPDX-License-Identifier: Apache-2.0
-// Elementwise kernels, in the words of the specification: each element of the destination is one call of a formula of
-// core/numeric.hpp or core/elementary.hpp, so no order matters. One unit is one element.
+// Elementwise kernels, in the words of the specification: each element of the destination is one
+// call of a formula of core/numeric.hpp or core/elementary.hpp, so no order matters. One unit is
+// one element.
 
 #include <cstdint>
 #include <memory>
@@ -47,9 +48,9 @@ inline pair_of_offsets offsets_of(const broadcast& over, std::int64_t index) {
 
 inline std::uint8_t combine(const qbinary_args& args, std::int32_t a, std::int32_t b) {
   if (args.what == qbinary_args::kind::add)
-    return static_cast<std::uint8_t>(
-        add_value(a, args.a_zero_point, args.a_multiplier, b, args.b_zero_point, args.b_multiplier,
-                  args.zero_point, args.low, args.high));
+    return static_cast<std::uint8_t>(add_value(a, args.a_zero_point, args.a_multiplier, b,
+                                               args.b_zero_point, args.b_multiplier,
+                                               args.zero_point, args.low, args.high));
   return static_cast<std::uint8_t>(
       requantize_value((a - args.a_zero_point) * (b - args.b_zero_point), args.a_multiplier,
                        args.zero_point, args.low, args.high));

@@ -1,7 +1,7 @@
 #pragma once
 // SPDX-License-Identifier: Apache-2.0
-// Strided copies, in the words of the specification: transposes, slices, concatenation, broadcasts and flips are all
-// this. One unit is one innermost run.
+// Strided copies, in the words of the specification: transposes, slices, concatenation, broadcasts
+// and flips are all this. One unit is one innermost run.
 
 #include <cstdint>
 #include <cstring>
@@ -14,7 +14,8 @@ namespace ptq::kernels::reference {
 
 namespace move {
 
-/// dst[dst_offset + Σ i·dst_stride] = src[src_offset + Σ i·src_stride] for the outer indices that `row` counts
+/// dst[dst_offset + Σ i·dst_stride] = src[src_offset + Σ i·src_stride] for the outer indices that
+/// `row` counts
 inline void copy_row(const copy_args& args, const std::byte* src, std::byte* dst,
                      std::int64_t row) {
   std::int64_t from = args.src_offset, to = args.dst_offset;

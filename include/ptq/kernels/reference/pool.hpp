@@ -1,8 +1,8 @@
 #pragma once
 // SPDX-License-Identifier: Apache-2.0
-// Pooling over n h w c, in the words of the specification. Each output takes its window's taps inside the image in the
-// order kernel row, kernel column; one unit is one output row. A window with no tap inside gives the lowest value (max)
-// or zero (average, lp).
+// Pooling over n h w c, in the words of the specification. Each output takes its window's taps
+// inside the image in the order kernel row, kernel column; one unit is one output row. A window
+// with no tap inside gives the lowest value (max) or zero (average, lp).
 
 #include <algorithm>
 #include <cstdint>
@@ -47,10 +47,10 @@ inline window window_at(const Args& args, std::int64_t oh, std::int64_t ow) {
   v.w = taps_inside(v.first_w, g.dilation_w, g.kernel_w, 0, g.in_w);
   v.count = v.h.count() * v.w.count();
   if (args.count_include_pad) {
-    const auto h = taps_inside(v.first_h, g.dilation_h, g.kernel_h, -g.pad_top,
-                               g.in_h + args.pad_bottom);
-    const auto w = taps_inside(v.first_w, g.dilation_w, g.kernel_w, -g.pad_left,
-                               g.in_w + args.pad_right);
+    const auto h =
+        taps_inside(v.first_h, g.dilation_h, g.kernel_h, -g.pad_top, g.in_h + args.pad_bottom);
+    const auto w =
+        taps_inside(v.first_w, g.dilation_w, g.kernel_w, -g.pad_left, g.in_w + args.pad_right);
     v.count = h.count() * w.count();
   }
   v.count = std::max<std::int64_t>(v.count, 1);
@@ -63,7 +63,8 @@ inline void for_taps(const conv_geometry& g, const window& v, const T* image, st
   for (std::int64_t kh = v.h.begin; kh < v.h.end; ++kh)
     for (std::int64_t kw = v.w.begin; kw < v.w.end; ++kw)
       f(image[((v.first_h + kh * g.dilation_h) * g.in_w + v.first_w + kw * g.dilation_w) *
-                  g.src_pixel() + c]);
+                  g.src_pixel() +
+              c]);
 }
 
 /// write(image, window, c, dst) for each output of the rows in range
@@ -71,8 +72,8 @@ template <class T, class Args, class F>
 inline void for_outputs(const Args& args, const operands& io, work_range range, F write) {
   const conv_geometry& g = args.geometry;
   for (std::int64_t row = range.begin; row < range.end; ++row) {
-    const T* image = static_cast<const T*>(io.src[0]) +
-                     row / g.out_h * g.in_h * g.in_w * g.src_pixel();
+    const T* image =
+        static_cast<const T*>(io.src[0]) + row / g.out_h * g.in_h * g.in_w * g.src_pixel();
     T* dst = static_cast<T*>(io.dst) + row * g.out_w * g.dst_pixel();
     for (std::int64_t ow = 0; ow < g.out_w; ++ow, dst += g.dst_pixel()) {
       const window v = window_at(args, row % g.out_h, ow);
@@ -96,9 +97,8 @@ inline float pooled(const pool_args& p, const float* image, const window& v, std
     acc = std::sqrt(acc);
   } else {
     const auto order = static_cast<float>(p.p);
-    for_taps(p.geometry, v, image, c, [&](float x) {
-      acc += elementary::pow<lane>(elementary::abs<lane>(x), order);
-    });
+    for_taps(p.geometry, v, image, c,
+             [&](float x) { acc += elementary::pow<lane>(elementary::abs<lane>(x), order); });
     acc = elementary::pow<lane>(acc, 1.0f / order);
   }
   return acc;
@@ -106,7 +106,8 @@ inline float pooled(const pool_args& p, const float* image, const window& v, std
 
 }  // namespace pooling
 
-/// max: the largest code. average: requantize_value(Σ(x − x_zero_point), float(multiplier / count), zero_point, 0, 255)
+/// max: the largest code. average: requantize_value(Σ(x − x_zero_point), float(multiplier / count),
+/// zero_point, 0, 255)
 inline prepared qpool(const qpool_args& args) {
   prepared p;
   p.object = std::make_shared<const qpool_args>(args);
@@ -123,17 +124,17 @@ inline prepared qpool(const qpool_args& args) {
             acc = q.average ? acc + x - q.x_zero_point : std::max(acc, x);
           });
           if (q.average)
-            acc = requantize_value(
-                acc, static_cast<float>(q.multiplier / static_cast<double>(v.count)), q.zero_point,
-                0, 255);
+            acc = requantize_value(acc,
+                                   static_cast<float>(q.multiplier / static_cast<double>(v.count)),
+                                   q.zero_point, 0, 255);
           dst = static_cast<std::uint8_t>(acc);
         });
   };
   return p;
 }
 
-/// max: NaN where the window holds one. average: the sum in order, divided by the count. lp: (Σ|x|^p)^(1/p), for
-/// p = 2 a chain of fused multiply-adds.
+/// max: NaN where the window holds one. average: the sum in order, divided by the count. lp:
+/// (Σ|x|^p)^(1/p), for p = 2 a chain of fused multiply-adds.
 inline prepared pool(const pool_args& args) {
   prepared p;
   p.object = std::make_shared<const pool_args>(args);

@@ -1,9 +1,11 @@
 #pragma once
 // SPDX-License-Identifier: Apache-2.0
-// Reductions, softmax and layer normalisation, in the words of the specification. The order of accumulation is fixed:
+// Reductions, softmax and layer normalisation, in the words of the specification. The order of
+// accumulation is fixed:
 //   along the innermost axis   16 partial results, element i going to i mod 16, joined 8-4-2-1
 //   along any other axis       one after the other
-// Sums of squares are chains of fused multiply-adds. A maximum or minimum is NaN where an element is.
+// Sums of squares are chains of fused multiply-adds. A maximum or minimum is NaN where an element
+// is.
 
 #include <array>
 #include <cstdint>
@@ -22,7 +24,8 @@ namespace rows {
 using lane = scalar_lane;
 inline constexpr float infinity = std::numeric_limits<float>::infinity();
 
-/// x[0], x[stride], …, folded by `step` (result, element) and, if contiguous, `join` (result, result).
+/// x[0], x[stride], …, folded by `step` (result, element) and, if contiguous, `join` (result,
+/// result).
 template <class Step, class Join>
 inline float accumulate(const float* x, std::int64_t size, std::int64_t stride, float start,
                         Step step, Join join) {
@@ -68,17 +71,26 @@ inline float reduced(reduce_kind kind, const float* x, std::int64_t size, std::i
   const auto multiply = [](float a, float b) { return a * b; };
   const auto add_abs = [](float p, float v) { return p + elementary::abs<lane>(v); };
   switch (kind) {
-    case reduce_kind::mean: return sum(x, size, stride) / static_cast<float>(size);
-    case reduce_kind::sum: return sum(x, size, stride);
-    case reduce_kind::max: return largest(x, size, stride);
+    case reduce_kind::mean:
+      return sum(x, size, stride) / static_cast<float>(size);
+    case reduce_kind::sum:
+      return sum(x, size, stride);
+    case reduce_kind::max:
+      return largest(x, size, stride);
     case reduce_kind::min:
       return accumulate(x, size, stride, infinity, elementary::min<lane>, elementary::min<lane>);
-    case reduce_kind::prod: return accumulate(x, size, stride, 1.0f, multiply, multiply);
-    case reduce_kind::l1: return accumulate(x, size, stride, 0.0f, add_abs, add);
-    case reduce_kind::l2: return std::sqrt(sum_square(x, size, stride));
-    case reduce_kind::log_sum: return elementary::log<lane>(sum(x, size, stride));
-    case reduce_kind::log_sum_exp: return log_sum_exp(x, size, stride);
-    case reduce_kind::sum_square: return sum_square(x, size, stride);
+    case reduce_kind::prod:
+      return accumulate(x, size, stride, 1.0f, multiply, multiply);
+    case reduce_kind::l1:
+      return accumulate(x, size, stride, 0.0f, add_abs, add);
+    case reduce_kind::l2:
+      return std::sqrt(sum_square(x, size, stride));
+    case reduce_kind::log_sum:
+      return elementary::log<lane>(sum(x, size, stride));
+    case reduce_kind::log_sum_exp:
+      return log_sum_exp(x, size, stride);
+    case reduce_kind::sum_square:
+      return sum_square(x, size, stride);
   }
   return 0.0f;
 }
@@ -88,8 +100,8 @@ struct layer_norm_object {
   std::vector<float> scale, bias;  // empty where not constant
 };
 
-/// d = x − mean (rms: x), y = d / sqrt(mean(d²) + epsilon), then fma(y, scale, bias), y · scale or y + bias.
-/// The destination holds d on the way.
+/// d = x − mean (rms: x), y = d / sqrt(mean(d²) + epsilon), then fma(y, scale, bias), y · scale or
+/// y + bias. The destination holds d on the way.
 inline void normalise(const layer_norm_args& args, const float* x, const float* scale,
                       const float* bias, float* y) {
   const auto n = static_cast<float>(args.size);
@@ -98,10 +110,14 @@ inline void normalise(const layer_norm_args& args, const float* x, const float* 
   const float deviation = std::sqrt(sum_square(y, args.size, 1) / n + args.epsilon);
   for (std::int64_t i = 0; i < args.size; ++i) {
     const float v = y[i] / deviation;
-    if (scale && bias) y[i] = fused_multiply_add(v, scale[i], bias[i]);
-    else if (scale) y[i] = v * scale[i];
-    else if (bias) y[i] = v + bias[i];
-    else y[i] = v;
+    if (scale && bias)
+      y[i] = fused_multiply_add(v, scale[i], bias[i]);
+    else if (scale)
+      y[i] = v * scale[i];
+    else if (bias)
+      y[i] = v + bias[i];
+    else
+      y[i] = v;
   }
 }
 
@@ -150,7 +166,8 @@ inline prepared softmax(const softmax_args& args) {
   return p;
 }
 
-/// One unit is one row. src: x, scale or null, bias or null; the last two count where args has none.
+/// One unit is one row. src: x, scale or null, bias or null; the last two count where args has
+/// none.
 inline prepared layer_norm(const layer_norm_args& args) {
   auto object = std::make_shared<rows::layer_norm_object>();
   object->args = args;

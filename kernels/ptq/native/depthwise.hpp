@@ -25,9 +25,9 @@ namespace ptq::native {
 struct depthwise_block {
   std::int64_t channel = 0, columns = 0;
   std::int64_t skip = 0;  // leading columns that the block before it stores
-  std::int64_t weights = 0,
-               padded = 0;  // offsets: bytes of weights, elements of bias and multiplier
-  int width = 16;           // channels of the registers used
+  std::int64_t weights = 0;  // offset in bytes
+  std::int64_t padded = 0;   // offset into bias and multiplier
+  int width = 16;            // channels of the registers used
 };
 
 struct depthwise_object {

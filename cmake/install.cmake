@@ -15,5 +15,5 @@ configure_package_config_file(cmake/ptq-config.cmake.in ${PROJECT_BINARY_DIR}/pt
 write_basic_package_version_file(${PROJECT_BINARY_DIR}/ptq-config-version.cmake
   COMPATIBILITY SameMinorVersion)
 install(FILES ${PROJECT_BINARY_DIR}/ptq-config.cmake ${PROJECT_BINARY_DIR}/ptq-config-version.cmake
-  cmake/FindPtqProtozero.cmake cmake/FindPtqDnnl.cmake cmake/FindPtqStb.cmake
+  cmake/FindPtqXsimd.cmake cmake/FindPtqProtozero.cmake cmake/FindPtqDnnl.cmake cmake/FindPtqStb.cmake
   DESTINATION ${package_dir})

@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: Apache-2.0
+# xsimd's headers without its own package files: Debian 12's name the library xtl, which is neither needed
+# nor installed with it, and then no program links. Defines PtqXsimd::xsimd.
+find_path(PtqXsimd_INCLUDE_DIR xsimd/xsimd.hpp)
+set(_ptq_xsimd_header "${PtqXsimd_INCLUDE_DIR}/xsimd/config/xsimd_config.hpp")
+if(PtqXsimd_INCLUDE_DIR AND EXISTS "${_ptq_xsimd_header}")
+  set(_ptq_xsimd_parts "")
+  foreach(_ptq_xsimd_part MAJOR MINOR PATCH)
+    file(STRINGS "${_ptq_xsimd_header}" _ptq_xsimd_line
+         REGEX "^#define[ \t]+XSIMD_VERSION_${_ptq_xsimd_part}[ \t]+[0-9]+" LIMIT_COUNT 1)
+    if(_ptq_xsimd_line MATCHES "([0-9]+)[ \t]*$")
+      list(APPEND _ptq_xsimd_parts "${CMAKE_MATCH_1}")
+    endif()
+  endforeach()
+  list(JOIN _ptq_xsimd_parts "." PtqXsimd_VERSION)
+endif()
+include(FindPackageHandleStandardArgs)
+find_package_handle_standard_args(PtqXsimd REQUIRED_VARS PtqXsimd_INCLUDE_DIR VERSION_VAR PtqXsimd_VERSION)
+if(PtqXsimd_FOUND AND NOT TARGET PtqXsimd::xsimd)
+  add_library(PtqXsimd::xsimd INTERFACE IMPORTED)
+  set_target_properties(PtqXsimd::xsimd PROPERTIES INTERFACE_INCLUDE_DIRECTORIES ${PtqXsimd_INCLUDE_DIR})
+endif()
+mark_as_advanced(PtqXsimd_INCLUDE_DIR)
+unset(_ptq_xsimd_header)
+unset(_ptq_xsimd_parts)
+unset(_ptq_xsimd_part)
+unset(_ptq_xsimd_line)

@@ -50,17 +50,43 @@ PTQ_ALWAYS_INLINE __m128d fused_odd(__m128d a, __m128d b, __m128d c) {
   const __m128i step = _mm_or_si128(_mm_and_si128(inexact, one), _mm_and_si128(inexact, shrink));
   return _mm_castsi128_pd(_mm_add_epi64(bits, step));
 }
-PTQ_ALWAYS_INLINE __m128 fused(__m128 a, __m128 b, __m128 c) {
 #if defined(__FMA__)
+template <class Isa>
+PTQ_ALWAYS_INLINE __m128 fused(__m128 a, __m128 b, __m128 c) {
   return _mm_fmadd_ps(a, b, c);
+}
 #else
+template <class Isa>
+[[gnu::noinline]] __m128 fused_carefully(__m128 a, __m128 b, __m128 c) {
   const __m128d low = fused_odd(_mm_cvtps_pd(a), _mm_cvtps_pd(b), _mm_cvtps_pd(c));
   const __m128d high =
       fused_odd(_mm_cvtps_pd(_mm_movehl_ps(a, a)), _mm_cvtps_pd(_mm_movehl_ps(b, b)),
                 _mm_cvtps_pd(_mm_movehl_ps(c, c)));
   return _mm_movelh_ps(_mm_cvtpd_ps(low), _mm_cvtpd_ps(high));
-#endif
 }
+/// The product is exact in double, the sum is rounded once there and once to float. That differs
+/// from one rounding only if the double lies halfway between two floats: its low 29 bits are
+/// 1 00…0, or it is below the normal floats, where halves lie elsewhere.
+template <class Isa>
+PTQ_ALWAYS_INLINE __m128 fused(__m128 a, __m128 b, __m128 c) {
+  const __m128d low = _mm_add_pd(_mm_mul_pd(_mm_cvtps_pd(a), _mm_cvtps_pd(b)), _mm_cvtps_pd(c));
+  const __m128d high =
+      _mm_add_pd(_mm_mul_pd(_mm_cvtps_pd(_mm_movehl_ps(a, a)), _mm_cvtps_pd(_mm_movehl_ps(b, b))),
+                 _mm_cvtps_pd(_mm_movehl_ps(c, c)));
+  const __m128 x = _mm_castpd_ps(low), y = _mm_castpd_ps(high);
+  const __m128i tails = _mm_castps_si128(_mm_shuffle_ps(x, y, _MM_SHUFFLE(2, 0, 2, 0)));
+  const __m128i heads = _mm_and_si128(
+      _mm_set1_epi32(0x7fffffff), _mm_castps_si128(_mm_shuffle_ps(x, y, _MM_SHUFFLE(3, 1, 3, 1))));
+  const __m128i halfway =
+      _mm_cmpeq_epi32(_mm_and_si128(tails, _mm_set1_epi32(0x1fffffff)), _mm_set1_epi32(0x10000000));
+  // 0x381 is the exponent of 2^-126; a sum of floats is 0 or far above the subnormal doubles.
+  const __m128i below = _mm_and_si128(_mm_cmplt_epi32(heads, _mm_set1_epi32(0x38100000)),
+                                      _mm_cmpgt_epi32(heads, _mm_setzero_si128()));
+  if (__builtin_expect(_mm_movemask_epi8(_mm_or_si128(halfway, below)) != 0, 0))
+    return fused_carefully<Isa>(a, b, c);
+  return _mm_movelh_ps(_mm_cvtpd_ps(low), _mm_cvtpd_ps(high));
+}
+#endif
 PTQ_ALWAYS_INLINE __m128 lesser(__m128 a, __m128 b) { return _mm_min_ps(a, b); }
 PTQ_ALWAYS_INLINE __m128 greater(__m128 a, __m128 b) { return _mm_max_ps(a, b); }
 PTQ_ALWAYS_INLINE __m128i truncated(__m128 x) { return _mm_cvttps_epi32(x); }
@@ -81,7 +107,10 @@ PTQ_ALWAYS_INLINE void store_codes(std::uint8_t* p, __m128i v) {
 PTQ_ALWAYS_INLINE __m256 rounded(__m256 x) {
   return _mm256_round_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
 }
-PTQ_ALWAYS_INLINE __m256 fused(__m256 a, __m256 b, __m256 c) { return _mm256_fmadd_ps(a, b, c); }
+template <class Isa>
+PTQ_ALWAYS_INLINE __m256 fused(__m256 a, __m256 b, __m256 c) {
+  return _mm256_fmadd_ps(a, b, c);
+}
 PTQ_ALWAYS_INLINE __m256 lesser(__m256 a, __m256 b) { return _mm256_min_ps(a, b); }
 PTQ_ALWAYS_INLINE __m256 greater(__m256 a, __m256 b) { return _mm256_max_ps(a, b); }
 PTQ_ALWAYS_INLINE __m256i truncated(__m256 x) { return _mm256_cvttps_epi32(x); }
@@ -100,7 +129,10 @@ PTQ_ALWAYS_INLINE void store_codes(std::uint8_t* p, __m256i v) {
 PTQ_ALWAYS_INLINE __m512 rounded(__m512 x) {
   return _mm512_maskz_roundscale_ps(0xffff, x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
 }
-PTQ_ALWAYS_INLINE __m512 fused(__m512 a, __m512 b, __m512 c) { return _mm512_fmadd_ps(a, b, c); }
+template <class Isa>
+PTQ_ALWAYS_INLINE __m512 fused(__m512 a, __m512 b, __m512 c) {
+  return _mm512_fmadd_ps(a, b, c);
+}
 PTQ_ALWAYS_INLINE __m512 lesser(__m512 a, __m512 b) { return _mm512_maskz_min_ps(0xffff, a, b); }
 PTQ_ALWAYS_INLINE __m512 greater(__m512 a, __m512 b) { return _mm512_maskz_max_ps(0xffff, a, b); }
 PTQ_ALWAYS_INLINE __m512i truncated(__m512 x) { return _mm512_maskz_cvttps_epi32(0xffff, x); }
@@ -114,6 +146,7 @@ PTQ_ALWAYS_INLINE void store_codes(std::uint8_t* p, __m512i v) {
 
 #if defined(__aarch64__)
 PTQ_ALWAYS_INLINE float32x4_t rounded(float32x4_t x) { return vrndnq_f32(x); }
+template <class Isa>
 PTQ_ALWAYS_INLINE float32x4_t fused(float32x4_t a, float32x4_t b, float32x4_t c) {
   return vfmaq_f32(c, a, b);
 }
@@ -151,8 +184,8 @@ struct lanes {
   PTQ_ALWAYS_INLINE static real constant(float v) { return real(v); }
   PTQ_ALWAYS_INLINE static whole constant_whole(std::int32_t v) { return whole(v); }
   PTQ_ALWAYS_INLINE static real fma(real a, real b, real c) {
-    return real(fused(static_cast<real_register>(a), static_cast<real_register>(b),
-                      static_cast<real_register>(c)));
+    return real(fused<Isa>(static_cast<real_register>(a), static_cast<real_register>(b),
+                           static_cast<real_register>(c)));
   }
   PTQ_ALWAYS_INLINE static real sqrt(real x) { return xsimd::sqrt(x); }
   PTQ_ALWAYS_INLINE static real select(truth t, real a, real b) { return xsimd::select(t, a, b); }

@@ -163,8 +163,8 @@ struct qbinary_kernel {
     real p;
     if constexpr (Mul)  // x · y is exact: below 2^18
       p = x * y * lane::constant(a_multiplier);
-    else  // both products are exact (short_multiplier), so fusing the sum changes nothing
-      p = lane::fma(x, lane::constant(a_multiplier), y * lane::constant(b_multiplier));
+    else  // both products are exact (short_multiplier): fused by the compiler or not, the same sum
+      p = x * lane::constant(a_multiplier) + y * lane::constant(b_multiplier);
     p = lane::lesser(lane::greater(p, lane::constant(low)), lane::constant(high));
     return lane::to_whole(lane::round(p)) + lane::constant_whole(zero_point);
   }

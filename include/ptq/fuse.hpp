@@ -2,13 +2,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // Stage: nodes that belong together become one, so that quantization and execution meet whole
 // layers. Runs after fold.
-//   normalizations, activations   spelled-out forms become one node, before arithmetic is folded
-//   away beneath them batch_norms                   between transposes: multiply and add in place
-//   affine (fold)                 what arithmetic is left goes into weights, now also into those of
-//   the layers after it paddings                      Pad into the window of convolutions and
-//   poolings clamps                        Relu, Relu6, Clip into the layer before rows products of
-//   rank > 2 with a constant matrix: reshape, product of rank 2, reshape no_ops, constants (fold)
-//   what that leaves behind
+//   normalizations, activations   spelled-out forms, before arithmetic is folded beneath them
+//   batch_norms                   between transposes: multiply and add in place
+//   affine (fold)                 the arithmetic that is left, now also into the layers after it
+//   paddings                      Pad into the window of convolutions and poolings
+//   clamps                        Relu, Relu6, Clip into the layer before
+//   heads                         a last 1x1 convolution on one pixel: a matrix product
+//   rows                          products of rank > 2 with a constant matrix: reshape to rank 2
+//   no_ops, constants (fold)      what that leaves behind
 //
 // Values that survive keep their names, and so do the nodes of layers. No pass looks through a
 // value with qparams.
@@ -18,6 +19,7 @@
 #include <ptq/fold.hpp>
 #include <ptq/fuse/activations.hpp>
 #include <ptq/fuse/clamps.hpp>
+#include <ptq/fuse/heads.hpp>
 #include <ptq/fuse/normalizations.hpp>
 #include <ptq/fuse/padding.hpp>
 #include <ptq/fuse/rows.hpp>
@@ -45,6 +47,7 @@ inline graph fuse(graph g) {
     changed = fusing::clamps(g) || changed;
     changed = folding::no_ops(g) || changed;
   }
+  fusing::heads(g);
   fusing::rows(g);
   g = fold(std::move(g));
   return infer(std::move(g));

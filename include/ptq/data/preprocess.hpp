@@ -25,7 +25,7 @@ enum class image_layout : std::uint8_t { nchw, nhwc };
 /// change nothing but the element type.
 struct preprocessing {
   std::int64_t resize = 0;  // 0: none. With crop: the shorter side; without: resize x resize
-  std::int64_t crop = 0;    // 0: none. Side of the square cut from the centre
+  std::int64_t crop = 0;    // 0: none. Side of the square cut from the centre; a smaller image is enlarged first
   channel_order channels = channel_order::rgb;  // order in the result; sources hold rgb
   float scale = 1.0f;                           // value = (x · scale − mean) / std, x as stored
   std::vector<float> mean = {};  // none, one, or one per channel in the order of the result
@@ -193,7 +193,12 @@ inline tensor resized(const tensor& src, const view& v, const preprocessing& p) 
     else
       image = resize_image(image, p.resize, p.resize);
   }
-  if (p.crop > 0) image = centre_crop(image, p.crop);
+  if (p.crop > 0) {
+    // A smaller image is enlarged until the square fits.
+    const std::int64_t h = image.dims()[0], w = image.dims()[1], shorter = std::min(h, w);
+    if (shorter < p.crop) image = resize_image(image, p.crop * h / shorter, p.crop * w / shorter);
+    image = centre_crop(image, p.crop);
+  }
   return p.channels == channel_order::gray && v.c == 3 ? gray_image(image) : image;
 }
 
@@ -207,7 +212,7 @@ inline tensor resized(const tensor& src, const view& v, const preprocessing& p) 
 ///         without a leading 1; or any other numeric record [...], which takes no resize or crop,
 ///         and one mean and std. Resize, crop and gray need u8
 /// returns [1,c,h,w] or [1,h,w,c] for images, [1,...] for other records, of p.type
-/// throws  data_error for counts that don't match the channels, an image smaller than the crop, or
+/// throws  data_error for counts that don't match the channels, or a mean, std or scale that is no number or
 ///         std 0
 /// exact   scale 1, mean 0, std 1 and the raw type as p.type: values unchanged
 inline tensor preprocess(const tensor& raw, const preprocessing& p) {

@@ -97,7 +97,8 @@ inline void add_conv(const std::string& origin, const conv_geometry& g) {
       conv_data d(g);
       measure(state, d.real(best.fast_conv, true));
     });
-  add(origin + "/int8/reference",
+  add(
+      origin + "/int8/reference",
       [g](benchmark::State& state) {
         conv_data d(g);
         measure(state, d.integer(ptq::kernels::reference_kernels().qconv));

@@ -5,9 +5,15 @@
 
 #include <benchmark/benchmark.h>
 
+#ifdef _OPENMP
+#include <omp.h>
+#endif
+
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
+#include <cstring>
 #include <functional>
 #include <random>
 #include <string>
@@ -27,16 +33,21 @@ struct cost {
   double bytes = 0;  // read and written
 };
 
-inline void add_counters(benchmark::State& state, const cost& c) {
-  using benchmark::Counter;
-  constexpr auto rate = Counter::kIsIterationInvariantRate;
-  if (c.operations > 0) {
-    state.counters["GOP/s"] = Counter(c.operations * 1e-9, rate);
-    if (c.peak_operations > 0) state.counters["peak"] = Counter(c.operations / c.peak_operations, rate);
+/// Times what `call` does, over and over, on this thread's clock; shows rates and shares of the peaks.
+template <class Call>
+void time_calls(benchmark::State& state, const cost& c, Call&& call) {
+  const double begin = seconds_used();
+  for (auto _ : state) {
+    call();
+    benchmark::ClobberMemory();
   }
+  const double calls = static_cast<double>(state.iterations()) / (seconds_used() - begin);
+  if (c.operations > 0) state.counters["GOP/s"] = c.operations * calls * 1e-9;
+  if (c.operations > 0 && c.peak_operations > 0)
+    state.counters["%peak"] = 100 * c.operations * calls / c.peak_operations;
   if (c.bytes > 0) {
-    state.counters["GB/s"] = Counter(c.bytes * 1e-9, rate);
-    state.counters["copy"] = Counter(c.bytes / machine().copy, rate);
+    state.counters["GB/s"] = c.bytes * calls * 1e-9;
+    state.counters["%copy"] = 100 * c.bytes * calls / machine().copy;
   }
 }
 
@@ -77,15 +88,14 @@ inline void measure(benchmark::State& state, const subject& s) {
   if (s.expected && !matches(s)) return state.SkipWithError("differs from the reference");
   state.SetLabel(s.kernel.name);
   const auto scratch = ptq::allocate_aligned(s.kernel.scratch);
-  for (auto _ : state) {
+  time_calls(state, s.work, [&] {
     s.kernel.run(s.kernel.object.get(), s.io, scratch.get(), {0, s.kernel.units});
-    benchmark::ClobberMemory();
-  }
-  add_counters(state, s.work);
+  });
 }
 
 /// Registers a measurement whose data are made when it runs, and freed after it.
-inline void add(const std::string& name, std::function<void(benchmark::State&)> run, bool once = false) {
+inline void add(const std::string& name, std::function<void(benchmark::State&)> run,
+                bool once = false) {
   auto* b = benchmark::RegisterBenchmark(name.c_str(), std::move(run));
   b->Unit(benchmark::kMicrosecond);
   if (once) b->Iterations(1);
@@ -115,6 +125,9 @@ inline ptq::tensor random_reals(const ptq::shape& dims, std::uint32_t seed) {
 /// The main of every benchmark.
 template <class Register>
 int run_all(int argc, char** argv, Register&& register_all) {
+#ifdef _OPENMP
+  omp_set_num_threads(1);  // oneDNN's too
+#endif
   benchmark::Initialize(&argc, argv);
   char text[160];
   const auto& m = machine();

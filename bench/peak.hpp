@@ -3,9 +3,9 @@
 // What the machine can do at best, measured in the same run as what is compared with it: 8-bit
 // multiply-adds of one core from registers alone, float multiply-adds, and bytes copied.
 
-#include <chrono>
 #include <cstdint>
 #include <cstring>
+#include <ctime>
 #include <vector>
 
 #if defined(__x86_64__)
@@ -14,15 +14,19 @@
 
 namespace ptq_bench {
 
+/// Seconds of processor time, so that a busy machine disturbs less.
+inline double seconds_used() {
+  return static_cast<double>(std::clock()) / static_cast<double>(CLOCKS_PER_SEC);
+}
+
 /// Work per second of the fastest of a few runs. `work` is done by one call.
 template <class Run>
 double best_rate(double work, Run&& run) {
-  using clock = std::chrono::steady_clock;
   double best = 0;
   for (int turn = 0; turn < 10; ++turn) {
-    const auto begin = clock::now();
+    const double begin = seconds_used();
     run();
-    const double s = std::chrono::duration<double>(clock::now() - begin).count();
+    const double s = seconds_used() - begin;
     if (s > 0 && work / s > best) best = work / s;
   }
   return best;
@@ -32,7 +36,7 @@ double best_rate(double work, Run&& run) {
 
 /// 12 chains: more than latency times ports of any core so far, fewer than its registers.
 inline constexpr int peak_chains = 12;
-inline constexpr int peak_rounds = 1 << 19;
+inline constexpr int peak_rounds = 1 << 17;
 
 __attribute__((target("avx512f,avx512bw,avx512vnni"))) inline std::int32_t vnni_rounds() {
   __m512i a = _mm512_set1_epi32(0x01020304), b = _mm512_set1_epi32(0x01ff01ff);
@@ -42,7 +46,9 @@ __attribute__((target("avx512f,avx512bw,avx512vnni"))) inline std::int32_t vnni_
     for (auto& s : sum) s = _mm512_dpbusd_epi32(s, a, b);
   }
   for (int i = 1; i < peak_chains; ++i) sum[0] = _mm512_add_epi32(sum[0], sum[i]);
-  return _mm512_reduce_add_epi32(sum[0]);
+  std::int32_t lanes[16];  // g++ 12 warns of undefined registers in its own casts
+  _mm512_storeu_si512(lanes, sum[0]);
+  return lanes[0];
 }
 
 /// Pairs of u8 · s8 to 16 bits, pairs of those to 32, added: AVX2's way.
@@ -69,7 +75,9 @@ __attribute__((target("avx512f"))) inline float fma512_rounds() {
     for (auto& s : sum) s = _mm512_fmadd_ps(a, b, s);
   }
   for (int i = 1; i < peak_chains; ++i) sum[0] = _mm512_add_ps(sum[0], sum[i]);
-  return _mm512_cvtss_f32(sum[0]);
+  float lanes[16];
+  _mm512_storeu_ps(lanes, sum[0]);
+  return lanes[0];
 }
 
 __attribute__((target("avx2,fma"))) inline float fma256_rounds() {

@@ -16,14 +16,11 @@ struct gemm_shape {
 /// c[m,n] = a[m,k] · b[k,n]
 inline constexpr gemm_shape gemm_shapes[] = {
     {"bert_base.query", 128, 768, 768},  // Devlin et al. 2018, 128 tokens
-    {"bert_base.ffn_up", 128, 3072, 768},
-    {"bert_base.ffn_down", 128, 768, 3072},
-    {"vit_small.ffn_up", 197, 1536, 384},   // Touvron et al. 2020, DeiT-S
+    {"bert_base.ffn_up", 128, 3072, 768},   {"bert_base.ffn_down", 128, 768, 3072},
+    {"vit_small.ffn_up", 197, 1536, 384},    // Touvron et al. 2020, DeiT-S
     {"resnet50.classifier", 1, 1000, 2048},  // He et al. 2015
-    {"square.256", 256, 256, 256},
-    {"square.1024", 1024, 1024, 1024},
-    {"tail.primes", 127, 131, 251},
-    {"tail.one_row", 1, 257, 255},
+    {"square.256", 256, 256, 256},          {"square.1024", 1024, 1024, 1024},
+    {"tail.primes", 127, 131, 251},         {"tail.one_row", 1, 257, 255},
 };
 
 struct conv_shape {

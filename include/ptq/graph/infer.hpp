@@ -154,9 +154,9 @@ inline graph bind_inputs(graph g, const std::vector<binding>& inputs) {
   const auto fix = [&](value& v, int axis, std::int64_t e) {
     if (e < 0) return;
     if (v.dims[axis] >= 0 && v.dims[axis] != e)
-      throw shape_error("bind_inputs: input '" + v.name + "': extent of axis " + std::to_string(axis) +
-                        ": expected " + std::to_string(v.dims[axis]) + ", got " +
-                        std::to_string(e));
+      throw shape_error("bind_inputs: input '" + v.name + "': extent of axis " +
+                        std::to_string(axis) + ": expected " + std::to_string(v.dims[axis]) +
+                        ", got " + std::to_string(e));
     v.dims[axis] = e;
     const auto at = static_cast<std::size_t>(axis);
     if (at >= v.dim_names.size() || v.dim_names[at].empty()) return;
@@ -169,7 +169,8 @@ inline graph bind_inputs(graph g, const std::vector<binding>& inputs) {
   for (const auto& b : inputs) {
     const auto id = g.find(b.input);
     if (id == none || std::find(g.inputs.begin(), g.inputs.end(), id) == g.inputs.end())
-      throw shape_error("bind_inputs: input '" + b.input + "': expected an input of the graph, got none");
+      throw shape_error("bind_inputs: input '" + b.input +
+                        "': expected an input of the graph, got none");
     auto& v = g[id];
     if (!v.shaped) {
       v.dims = b.dims;

@@ -15,12 +15,11 @@ Writes into this directory (or --out):
       sizes, checksums, accuracies and training settings of the above.
 
 Everything that is random is seeded (--seed): the choice of images, the initial
-weights, the order of the batches and the augmentation.  The data files come
-out identical everywhere.  The weights come out identical on the same machine
-with the same library versions and the same --threads; elsewhere the different
-order of floating-point sums makes them differ slightly, and the accuracy by a
-few tenths of a percent.  No model is selected by its test accuracy: what is
-exported is the state after the last epoch.
+weights, the order of the batches and the augmentation.  The weights come out
+identical on the same kind of machine with the same library versions and the
+same --threads; elsewhere the different order of floating-point sums makes them
+differ, and the accuracy by some tenths of a percent.  No model is selected by
+its test accuracy: what is exported is the state after the last epoch.
 
 Needs Python 3, NumPy and PyTorch.  If the `onnx` package is installed, it
 checks the exported files too.

@@ -34,6 +34,13 @@ double best_rate(double work, Run&& run) {
 
 #if defined(__x86_64__)
 
+// Unrolled, the sums stay in registers.
+#if defined(__clang__)
+#define PTQ_BENCH_UNROLL _Pragma("unroll")
+#else
+#define PTQ_BENCH_UNROLL _Pragma("GCC unroll 12")
+#endif
+
 /// 12 chains: more than latency times ports of any core so far, fewer than its registers.
 inline constexpr int peak_chains = 12;
 inline constexpr int peak_rounds = 1 << 17;
@@ -42,9 +49,13 @@ __attribute__((target("avx512f,avx512bw,avx512vnni"))) inline std::int32_t vnni_
   __m512i a = _mm512_set1_epi32(0x01020304), b = _mm512_set1_epi32(0x01ff01ff);
   __m512i sum[peak_chains] = {};
   for (int i = 0; i < peak_rounds; ++i) {
-    asm volatile("" : "+v"(a), "+v"(b));  // or the loop is computed at compile time
-    for (auto& s : sum) s = _mm512_dpbusd_epi32(s, a, b);
+    PTQ_BENCH_UNROLL
+    for (auto& s : sum) {
+      s = _mm512_dpbusd_epi32(s, a, b);
+      asm volatile("" : "+v"(s));  // else equal chains become one
+    }
   }
+  PTQ_BENCH_UNROLL
   for (int i = 1; i < peak_chains; ++i) sum[0] = _mm512_add_epi32(sum[0], sum[i]);
   std::int32_t lanes[16];  // g++ 12 warns of undefined registers in its own casts
   _mm512_storeu_si512(lanes, sum[0]);
@@ -57,13 +68,14 @@ __attribute__((target("avx2"))) inline std::int32_t avx2_rounds() {
   const __m256i one = _mm256_set1_epi16(1);
   __m256i sum[peak_chains] = {};
   for (int i = 0; i < peak_rounds; ++i) {
-    asm volatile("" : "+x"(a), "+x"(b));
+    PTQ_BENCH_UNROLL
     for (auto& s : sum) {
       __m256i product = _mm256_maddubs_epi16(a, b);
-      asm volatile("" : "+x"(product));  // each chain multiplies for itself
+      asm volatile("" : "+x"(product));  // else equal chains become one
       s = _mm256_add_epi32(s, _mm256_madd_epi16(product, one));
     }
   }
+  PTQ_BENCH_UNROLL
   for (int i = 1; i < peak_chains; ++i) sum[0] = _mm256_add_epi32(sum[0], sum[i]);
   return _mm256_extract_epi32(sum[0], 0);
 }
@@ -71,9 +83,13 @@ __attribute__((target("avx2"))) inline std::int32_t avx2_rounds() {
 __attribute__((target("avx512f"))) inline float fma512_rounds() {
   __m512 a = _mm512_set1_ps(0.5f), b = _mm512_set1_ps(0.25f), sum[peak_chains] = {};
   for (int i = 0; i < peak_rounds; ++i) {
-    asm volatile("" : "+v"(a), "+v"(b));
-    for (auto& s : sum) s = _mm512_fmadd_ps(a, b, s);
+    PTQ_BENCH_UNROLL
+    for (auto& s : sum) {
+      s = _mm512_fmadd_ps(a, b, s);
+      asm volatile("" : "+v"(s));  // else equal chains become one
+    }
   }
+  PTQ_BENCH_UNROLL
   for (int i = 1; i < peak_chains; ++i) sum[0] = _mm512_add_ps(sum[0], sum[i]);
   float lanes[16];
   _mm512_storeu_ps(lanes, sum[0]);
@@ -83,9 +99,13 @@ __attribute__((target("avx512f"))) inline float fma512_rounds() {
 __attribute__((target("avx2,fma"))) inline float fma256_rounds() {
   __m256 a = _mm256_set1_ps(0.5f), b = _mm256_set1_ps(0.25f), sum[peak_chains] = {};
   for (int i = 0; i < peak_rounds; ++i) {
-    asm volatile("" : "+x"(a), "+x"(b));
-    for (auto& s : sum) s = _mm256_fmadd_ps(a, b, s);
+    PTQ_BENCH_UNROLL
+    for (auto& s : sum) {
+      s = _mm256_fmadd_ps(a, b, s);
+      asm volatile("" : "+x"(s));  // else equal chains become one
+    }
   }
+  PTQ_BENCH_UNROLL
   for (int i = 1; i < peak_chains; ++i) sum[0] = _mm256_add_ps(sum[0], sum[i]);
   return _mm256_cvtss_f32(sum[0]);
 }

@@ -55,8 +55,8 @@ inline single_op residual_case() {
   network n;
   const auto x = n.input("x", {1, 16, side, side});
   const auto r = n.input("r", {1, 16, side, side});
-  const auto c = n.add("c", spatial(3, 1, 1, {}),
-                       {x, n.random("w", {16, 16, 3, 3}), n.random("b", {16})});
+  const auto c =
+      n.add("c", spatial(3, 1, 1, {}), {x, n.random("w", {16, 16, 3, 3}), n.random("b", {16})});
   n.output(n.binary("y", c, r, binary_kind::add, ptq_test::positive));
   return {"conv_add_relu", n.done(), {"QLinearAdd"}};
 }
@@ -161,24 +161,22 @@ inline graph with_grids(graph g, const graph& real, const std::vector<sample>& d
   for (const auto& [name, r] : ranges) all = joined(all, r);
   for (auto& v : g.values)
     if (!v.constant && !v.quant && v.type == dtype::f32)
-      v.quant = quantization::activation_params(shared ? all : ranges.at(v.name), false, {}, v.name);
+      v.quant =
+          quantization::activation_params(shared ? all : ranges.at(v.name), false, {}, v.name);
   return g;
 }
 
 /// The operator on 8-bit codes, as it is exported.
 inline graph quantized(const single_op& one) {
   std::vector<sample> data;
-  for (std::uint32_t seed = 1; seed <= 8; ++seed)
-    data.push_back(random_sample(one.network, seed));
+  for (std::uint32_t seed = 1; seed <= 8; ++seed) data.push_back(random_sample(one.network, seed));
   graph g = one.network;
   const bool weighted = one.network.values.size() > one.network.inputs.size() + 1;
   if (weighted)
-    g = quantize(g, kernels::reference_kernels(),
-                 [&](std::int64_t i) -> std::optional<sample> {
-                   const auto at = static_cast<std::size_t>(i);
-                   return at < data.size() ? std::optional(data[at]) : std::nullopt;
-                 })
-            .network;
+    g = quantize(g, kernels::reference_kernels(), [&](std::int64_t i) -> std::optional<sample> {
+          const auto at = static_cast<std::size_t>(i);
+          return at < data.size() ? std::optional(data[at]) : std::nullopt;
+        }).network;
   return with_grids(std::move(g), one.network, data, one.shared_grid);
 }
 

@@ -16,6 +16,7 @@
 #include <ptq/lower/cpu.hpp>
 #include <ptq/lower/emit/node.hpp>
 #include <ptq/lower/evaluate.hpp>
+#include <ptq/lower/openmp_threads.hpp>
 #include <ptq/lower/plan.hpp>
 #include <ptq/lower/program.hpp>
 
@@ -28,6 +29,8 @@ struct lower_options {
   bool keep_values = false;
   /// Float programs may use kernels that are not equal to the bit across ISAs (oneDNN).
   bool fast_float = true;
+  /// That the session will have: kernels that thread by themselves (oneDNN) plan for them.
+  int threads = 1;
 };
 
 namespace lowering {
@@ -139,6 +142,7 @@ inline void emit_outputs(emitter& e) {
 /// throws   shape_error where extents contradict each other, unsupported where a node has no lowering
 /// exact    integer steps, and float steps of a program that holds integers, give the same bits with every table
 inline program lower(graph g, const kernels::kernel_table& table, const lower_options& options = {}) {
+  const lowering::openmp_threads planned(options.threads);
   lowering::bind_inputs(g, options);
   lowering::resolve_shapes(g);
   g = pruned(std::move(g));

@@ -93,7 +93,8 @@ class runner {
     std::vector<tensor> inputs;
     lower_options lowering{.input_shapes = {},
                            .keep_values = options_.keep_values,
-                           .fast_float = options_.fast_float};
+                           .fast_float = options_.fast_float,
+                           .threads = options_.threads};
     for (std::size_t i = 0; i < graph_.inputs.size(); ++i) {
       const auto& v = graph_[graph_.inputs[i]];
       tensor t = detail_runner::as_type(v.name, v.type, operand(s, i, v.name));

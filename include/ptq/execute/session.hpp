@@ -11,12 +11,9 @@
 #include <utility>
 #include <vector>
 
-#ifdef _OPENMP
-#include <omp.h>
-#endif
-
 #include <ptq/core/parallel.hpp>
 #include <ptq/core/tensor.hpp>
+#include <ptq/lower/openmp_threads.hpp>
 #include <ptq/lower/program.hpp>
 #include <ptq/lower/run_step.hpp>
 
@@ -103,14 +100,8 @@ class session {
     const auto& k = s.kernel;
     const auto workers = static_cast<int>(std::min<std::int64_t>(options_.threads, k.units));
     if (k.whole_op) {
-#ifdef _OPENMP
-      const int before = omp_get_max_threads();
-      omp_set_num_threads(options_.threads);
+      const lowering::openmp_threads counted(options_.threads);
       k.run(k.object.get(), io, scratch_.get(), {0, k.units});
-      omp_set_num_threads(before);
-#else
-      k.run(k.object.get(), io, scratch_.get(), {0, k.units});
-#endif
     } else if (workers <= 1) {
       k.run(k.object.get(), io, scratch_.get(), {0, k.units});
     } else {

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+// ptq benchmark: latency of one inference, and where the time goes.
+
+#include <cstdio>
+#include <string>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include "measure.hpp"
+
+namespace cli {
+
+namespace {
+
+std::string step_line(const step_time& t, double total) {
+  const auto& s = t.step;
+  char line[512];
+  const double gops = t.ms > 0 ? 2e-6 * static_cast<double>(s.macs) / t.ms : 0;
+  std::snprintf(line, sizeof line,
+                "%9.4f ms %5.1f %% %8.1f GOP/s  %-5s  %-20.80s %-28.80s %.120s\n", t.ms,
+                total > 0 ? 100 * t.ms / total : 0, gops, s.integer ? "int8" : "float",
+                s.what.c_str(), s.kernel.c_str(), s.name.c_str());
+  return line;
+}
+
+}  // namespace
+
+void benchmark(const benchmark_arguments& a) {
+  require_writable(a.json);
+  const auto model = load_model(a.model);
+  const auto input = random_sample(model, a.dims, a.seed);
+  const auto l = latency_of(model, input, {.warm_up = a.warm_up, .repeats = a.repeats}, a);
+  char line[256];
+  std::snprintf(line, sizeof line, "min %.4f ms, median %.4f ms (%d repeats, %d thread%s, %s)\n",
+                l.min_ms, l.median_ms, l.repeats, l.threads, l.threads == 1 ? "" : "s",
+                l.isa.c_str());
+  say(a, line);
+  nlohmann::json j = {{"min_ms", l.min_ms},
+                      {"median_ms", l.median_ms},
+                      {"threads", l.threads},
+                      {"isa", l.isa},
+                      {"repeats", l.repeats}};
+  if (a.per_layer) {
+    const auto steps = step_times_of(model, input, a.repeats, a);
+    double total = 0;
+    for (const auto& t : steps) total += t.ms;
+    j["steps"] = nlohmann::json::array();
+    for (const auto& t : steps) {
+      say(a, step_line(t, total));
+      j["steps"].push_back({{"name", t.step.name},
+                            {"operator", t.step.what},
+                            {"kernel", t.step.kernel},
+                            {"precision", t.step.integer ? "int8" : "float"},
+                            {"macs", t.step.macs},
+                            {"ms", t.ms}});
+    }
+  }
+  write_result(a, j);
+}
+
+}  // namespace cli

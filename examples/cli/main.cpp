@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: Apache-2.0
+// The `ptq` command: the library's stages from the shell. This file reads the arguments; the
+// commands are in the files of their names.
+// Exit codes: 0 done, 1 the model, the data or a file is at fault, 2 the command line is.
+
+#include <unistd.h>
+
+#include <cstdio>
+#include <exception>
+#include <functional>
+#include <new>
+#include <string>
+
+#include <CLI/CLI.hpp>
+
+#include <ptq/core/error.hpp>
+#include <ptq/core/version.hpp>
+
+#include "options.hpp"
+
+namespace {
+
+using CLI::App;
+
+void add_common(App& c, cli::common_arguments& a) {
+  c.add_option("--threads", a.threads, "Threads (default 1)")->check(CLI::Range(1, 4096));
+  c.add_option("--json", a.json,
+               "Write the result as JSON; '-': to standard output, and all text to standard error")
+      ->type_name("FILE");
+  c.add_flag("--quiet", a.quiet, "No progress bars");
+}
+
+void add_samples(App& c, cli::sample_arguments& a) {
+  const std::string subset =
+      a.subset_size > 0 ? " (default " + std::to_string(a.subset_size) + ")" : " (default: all)";
+  const auto group = [&](CLI::Option* o) { return o->group("Samples"); };
+  group(c.add_option("--subset-size", a.subset_size, "First N samples" + subset))
+      ->check(CLI::PositiveNumber);
+  group(c.add_flag("--shuffle", a.shuffle, "Take the samples in an order drawn from --seed"));
+  group(c.add_option("--seed", a.seed, "Of --shuffle (default 0)"));
+  group(c.add_option("--resize", a.resize, "Shorter side to N pixels; without --crop, both sides"))
+      ->check(CLI::PositiveNumber);
+  group(c.add_option("--crop", a.crop, "Square of N pixels from the centre"))
+      ->check(CLI::PositiveNumber);
+  group(c.add_option("--channels", a.channels, "rgb (default), bgr or gray"))
+      ->check(CLI::IsMember({"rgb", "bgr", "gray"}));
+  group(c.add_option("--scale", a.scale, "Input = (x * scale - mean) / std, x as stored (0..255)"));
+  group(c.add_option("--mean", a.mean, "One value, or A,B,C"))->delimiter(',')->expected(1, 4096);
+  group(c.add_option("--std", a.std, "One value, or A,B,C"))->delimiter(',')->expected(1, 4096);
+  group(c.add_option("--layout", a.layout, "Of the model's input: nchw (default) or nhwc"))
+      ->check(CLI::IsMember({"nchw", "nhwc"}));
+  group(c.add_option("--label-offset", a.label_offset, "Added to every label (default 0)"));
+  group(c.add_option("--record-dtype", a.record_dtype,
+                     "The data are raw records of this type: uint8, int8, int16, ..., float32"));
+  group(c.add_option("--record-shape", a.record_shape, "Of one record, e.g. 3,32,32"))
+      ->delimiter(',')
+      ->expected(1, 32);
+  group(c.add_option("--record-label-bytes", a.record_label_bytes, "In front of each record"));
+}
+
+const char* const data_help =
+    "Folder of JPEG/PNG or .npz, .npy (first axis = sample), NAME=x.npy for each input, .npz, IDX "
+    "(also .gz), CIFAR-10 .bin, or raw records (--record-dtype)";
+const char* const labels_help =
+    "CSV `file,class`, .npy, IDX, one byte per sample; the samples' own path for class folders and "
+    "CIFAR-10";
+
+void add_data(App& c, std::vector<std::string>& data) {
+  c.add_option("--data", data, data_help)
+      ->required()
+      ->type_name("SAMPLES")
+      ->expected(1)
+      ->take_all();
+}
+
+void add_model(App& c, std::string& model, const char* name = "MODEL") {
+  c.add_option(name, model, "ONNX file, float or Q/DQ")->required();
+}
+
+App& add_quantize(App& app, cli::quantize_arguments& a) {
+  auto& c = *app.add_subcommand("quantize", "Float ONNX model and samples -> INT8 ONNX model");
+  add_model(c, a.model);
+  c.add_option("-o,--output", a.out, "The INT8 model (.onnx)")->required()->type_name("OUT");
+  add_data(c, a.data);
+  c.add_option("--labels", a.labels,
+               std::string("Classes of the samples (of --validation, if given); the accuracy of "
+                           "both models is then reported. ") +
+                   labels_help)
+      ->type_name("LABELS");
+  c.add_option("--validation", a.validation, "Samples to evaluate on, instead of --data")
+      ->type_name("SAMPLES")
+      ->expected(1)
+      ->take_all();
+  c.add_option("--preset", a.preset, "performance (default): symmetric activations; mixed")
+      ->check(CLI::IsMember({"performance", "mixed"}));
+  c.add_option("--target-device", a.target, "any (default) or cpu; they are the same")
+      ->check(CLI::IsMember({"any", "cpu"}));
+  c.add_option("--range-estimator", a.estimator,
+               "mean_minmax (default), minmax, percentile, mse or entropy")
+      ->check(CLI::IsMember({"minmax", "mean_minmax", "percentile", "mse", "entropy"}));
+  c.add_option("--bias-correction", a.correction, "fast (default) or none")
+      ->check(CLI::IsMember({"fast", "none"}));
+  c.add_option("--ignore", a.ignored_names, "Nodes that stay in float")
+      ->type_name("NAME")
+      ->take_all();
+  c.add_option("--ignore-pattern", a.ignored_patterns, "Regular expressions of their names")
+      ->type_name("REGEX")
+      ->take_all();
+  c.add_option("--ignore-type", a.ignored_types, "Operators that stay in float, e.g. Softmax")
+      ->type_name("TYPE")
+      ->take_all();
+  c.add_option("--report-samples", a.report_samples,
+               "Samples for the error of each layer (default 32; 0: none)")
+      ->check(CLI::NonNegativeNumber);
+  c.add_option("--repeats", a.latency_repeats, "Of the latency measurement (default 20; 0: none)")
+      ->check(CLI::NonNegativeNumber);
+  c.add_flag("--brief", a.brief,
+             "Print one line, separated by tabs: model, top-1 float and int8, bytes float and "
+             "int8, ms float and int8");
+  add_common(c, a);
+  add_samples(c, a.samples);
+  c.footer(
+      "Examples:\n"
+      "  ptq quantize resnet.onnx -o resnet.int8.onnx --data photos/ --resize 256 --crop 224 \\\n"
+      "      --scale 0.00392157 --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225\n"
+      "  ptq quantize bert.onnx -o bert.int8.onnx --data ids=ids.npy --data mask=mask.npy\n"
+      "  ptq quantize cnn.onnx -o cnn.int8.onnx --data train.npy --validation test.npy \\\n"
+      "      --labels test_labels.npy --json report.json");
+  return c;
+}
+
+App& add_evaluate(App& app, cli::evaluate_arguments& a) {
+  auto& c = *app.add_subcommand("evaluate", "Top-1 and top-5 accuracy of a classifier");
+  add_model(c, a.model);
+  add_data(c, a.data);
+  c.add_option("--labels", a.labels, labels_help)->required()->type_name("LABELS");
+  add_common(c, a);
+  add_samples(c, a.samples);
+  c.footer(
+      "Example:\n  ptq evaluate cnn.int8.onnx --data test.npy --labels test_labels.npy --json -");
+  return c;
+}
+
+App& add_compare(App& app, cli::compare_arguments& a) {
+  auto& c = *app.add_subcommand("compare", "Agreement and SQNR of two models, layer by layer");
+  add_model(c, a.reference, "FLOAT");
+  add_model(c, a.other, "INT8");
+  add_data(c, a.data);
+  add_common(c, a);
+  add_samples(c, a.samples);
+  c.footer("Example:\n  ptq compare cnn.onnx cnn.int8.onnx --data test.npy --subset-size 64");
+  return c;
+}
+
+App& add_run(App& app, cli::run_arguments& a) {
+  auto& c = *app.add_subcommand("run", "One inference on .npy files");
+  add_model(c, a.model);
+  c.add_option("--input", a.inputs, "A whole input tensor; without a name, by position")
+      ->required()
+      ->type_name("[NAME=]X.npy")
+      ->expected(1)
+      ->take_all();
+  c.add_option("--output", a.outputs, "Where an output goes; without a name, by position")
+      ->required()
+      ->type_name("[NAME=]Y.npy")
+      ->expected(1)
+      ->take_all();
+  add_common(c, a);
+  c.footer(
+      "Example:\n  ptq run bert.onnx --input ids=ids.npy --input mask=mask.npy --output y.npy");
+  return c;
+}
+
+App& add_benchmark(App& app, cli::benchmark_arguments& a) {
+  auto& c = *app.add_subcommand("benchmark", "Latency at batch 1 on random inputs");
+  add_model(c, a.model);
+  c.add_option("--repeats", a.repeats, "Timed runs (default 20)")->check(CLI::PositiveNumber);
+  c.add_option("--warm-up", a.warm_up, "Runs before them (default 3)")
+      ->check(CLI::NonNegativeNumber);
+  c.add_option("--dim", a.dims, "Extent of a free dimension (default 1)")
+      ->type_name("NAME=V")
+      ->take_all();
+  c.add_option("--seed", a.seed, "Of the inputs (default 0)");
+  c.add_flag("--per-layer", a.per_layer, "Print the time of every step");
+  add_common(c, a);
+  c.footer("Example:\n  ptq benchmark cnn.int8.onnx --threads 1 --repeats 100 --per-layer");
+  return c;
+}
+
+App& add_inspect(App& app, cli::inspect_arguments& a) {
+  auto& c = *app.add_subcommand("inspect", "What a model holds, and how it would run here");
+  c.add_option("MODEL", a.model, "ONNX file, float or Q/DQ");
+  c.add_flag("--cpu", a.cpu, "The kernels built in, those this CPU runs, and the choice");
+  c.add_option("--dim", a.dims, "Extent of a free dimension (default 1)")
+      ->type_name("NAME=V")
+      ->take_all();
+  add_common(c, a);
+  c.footer("Examples:\n  ptq inspect cnn.onnx\n  ptq inspect --cpu");
+  return c;
+}
+
+/// One line, whatever a hostile file put into its names.
+std::string one_line(std::string s) {
+  for (char& c : s)
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = ' ';
+  return s;
+}
+
+int failed(const std::string& why) {
+  std::fflush(stdout);
+  if (isatty(STDERR_FILENO) != 0) std::fputs("\r\033[K", stderr);  // a bar that was cut short
+  std::fprintf(stderr, "ptq: error: %s\n", one_line(why).c_str());
+  return 1;
+}
+
+/// The command's exit code.
+int guarded(const std::function<void()>& command) {
+  try {
+    command();
+    if (std::fflush(stdout) != 0) return failed("standard output can't be written");
+    return 0;
+  } catch (const std::bad_alloc&) {
+    return failed("out of memory");
+  } catch (const std::exception& e) {
+    return failed(e.what());
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  App app("Quantizes trained networks to INT8 and runs them.", "ptq");
+  app.set_version_flag("--version", std::string("ptq ") + ptq::version);
+  app.require_subcommand(1);
+  app.footer("`ptq COMMAND --help` explains each. Exit codes: 0 done, 1 error, 2 wrong usage.");
+
+  cli::quantize_arguments quantize;
+  cli::evaluate_arguments evaluate;
+  cli::compare_arguments compare;
+  cli::run_arguments run;
+  cli::benchmark_arguments benchmark;
+  cli::inspect_arguments inspect;
+  std::function<void()> command;
+  add_quantize(app, quantize).callback([&] { command = [&] { cli::quantize(quantize); }; });
+  add_evaluate(app, evaluate).callback([&] { command = [&] { cli::evaluate(evaluate); }; });
+  add_compare(app, compare).callback([&] { command = [&] { cli::compare(compare); }; });
+  add_run(app, run).callback([&] { command = [&] { cli::run(run); }; });
+  add_benchmark(app, benchmark).callback([&] { command = [&] { cli::benchmark(benchmark); }; });
+  add_inspect(app, inspect).callback([&] {
+    if (inspect.model.empty() && !inspect.cpu) throw CLI::RequiredError("MODEL or --cpu");
+    command = [&] { cli::inspect(inspect); };
+  });
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& e) {
+    return app.exit(e) == 0 ? 0 : 2;
+  }
+  return guarded(command);
+}

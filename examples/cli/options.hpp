@@ -1,0 +1,85 @@
+#pragma once
+// SPDX-License-Identifier: Apache-2.0
+// What each subcommand was asked to do: plain strings and numbers, filled by arguments.cpp, read by
+// the commands. Neither side includes the other's heavy headers.
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace cli {
+
+/// How raw samples become inputs: the same options for every subcommand that reads samples.
+struct sample_arguments {
+  std::int64_t resize = 0, crop = 0;
+  std::string channels = "rgb", layout = "nchw";
+  float scale = 1;
+  std::vector<float> mean = {}, std = {};
+  std::int64_t label_offset = 0;
+  std::string record_dtype = {};
+  std::vector<std::int64_t> record_shape = {};
+  std::int64_t record_label_bytes = 0;
+  std::int64_t subset_size = 0;  // 0: all
+  bool shuffle = false;
+  std::uint64_t seed = 0;
+};
+
+struct common_arguments {
+  int threads = 1;
+  std::string json;    // file, "-" for standard output, "" for none
+  bool quiet = false;  // no progress
+};
+
+struct quantize_arguments : common_arguments {
+  std::string model, out;
+  std::vector<std::string> data, validation;
+  std::string labels;
+  sample_arguments samples{.subset_size = 300};
+  std::string preset = "performance", target = "any";
+  std::string estimator = "mean_minmax", correction = "fast";
+  std::vector<std::string> ignored_names, ignored_patterns, ignored_types;
+  std::int64_t report_samples = 32;
+  int latency_repeats = 20;
+  bool brief = false;
+};
+
+struct evaluate_arguments : common_arguments {
+  std::string model, labels;
+  std::vector<std::string> data;
+  sample_arguments samples;
+};
+
+struct compare_arguments : common_arguments {
+  std::string reference, other;
+  std::vector<std::string> data;
+  sample_arguments samples;
+};
+
+struct run_arguments : common_arguments {
+  std::string model;
+  std::vector<std::string> inputs, outputs;
+};
+
+struct benchmark_arguments : common_arguments {
+  std::string model;
+  std::vector<std::string> dims;  // NAME=V
+  int repeats = 20, warm_up = 3;
+  std::uint64_t seed = 0;
+  bool per_layer = false;
+};
+
+struct inspect_arguments : common_arguments {
+  std::string model;
+  std::vector<std::string> dims;
+  bool cpu = false;
+};
+
+// Each throws ptq::error where the model, the data or a file is at fault.
+void quantize(const quantize_arguments& a);
+void evaluate(const evaluate_arguments& a);
+void compare(const compare_arguments& a);
+void run(const run_arguments& a);
+void benchmark(const benchmark_arguments& a);
+void inspect(const inspect_arguments& a);
+
+}  // namespace cli

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+// ptq quantize: a float model and samples in, an INT8 model and a report of what it costs out.
+
+#include <cstdio>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include <ptq/export.hpp>
+
+#include "measure.hpp"
+
+namespace cli {
+
+namespace {
+
+ptq::range_estimator estimator_named(const std::string& name) {
+  for (auto e :
+       {ptq::range_estimator::minmax, ptq::range_estimator::mean_minmax,
+        ptq::range_estimator::percentile, ptq::range_estimator::mse, ptq::range_estimator::entropy})
+    if (name == ptq::name_of(e)) return e;
+  throw ptq::error("--range-estimator: '" + name + "' is none");
+}
+
+ptq::quantize_options options_of(const quantize_arguments& a) {
+  return {.preset = a.preset == "mixed" ? ptq::preset::mixed : ptq::preset::performance,
+          .target = a.target == "cpu" ? ptq::target_device::cpu : ptq::target_device::any,
+          .subset_size = a.samples.subset_size,
+          .activations = {.estimator = estimator_named(a.estimator)},
+          .correction =
+              a.correction == "none" ? ptq::bias_correction::none : ptq::bias_correction::fast,
+          .ignored = {.names = a.ignored_names,
+                      .patterns = a.ignored_patterns,
+                      .types = a.ignored_types},
+          .threads = a.threads,
+          .report = progress_bar(a)};
+}
+
+/// Labelled samples: all of them, in their own order.
+struct labelled {
+  ptq::samples data;
+  std::vector<std::int64_t> labels;
+};
+
+std::optional<labelled> validation_of(const quantize_arguments& a, const ptq::graph& model) {
+  if (a.labels.empty()) {
+    if (!a.validation.empty()) throw ptq::data_error("--validation: expected --labels with it");
+    return {};
+  }
+  auto all = a.samples;
+  all.subset_size = 0;
+  all.shuffle = false;
+  labelled v;
+  v.data = open_data(a.validation.empty() ? a.data : a.validation, all, model);
+  v.labels = open_classes(a.labels, all, v.data);
+  return v;
+}
+
+/// Model, top-1, bytes and milliseconds of both, for scripts that make a table.
+std::string brief_line(const ptq::report& r) {
+  const auto number = [](bool known, double x, const char* format) {
+    char text[64];
+    std::snprintf(text, sizeof text, format, x);
+    return "\t" + std::string(known ? text : "-");
+  };
+  const auto acc = r.accuracy.value_or(ptq::before_after<ptq::report_accuracy>{});
+  const auto ms = r.latency.value_or(ptq::before_after<ptq::report_latency>{});
+  return std::filesystem::path(r.model).stem().string() +
+         number(r.accuracy.has_value(), acc.before.top1, "%.2f") +
+         number(r.accuracy.has_value(), acc.after.top1, "%.2f") + "\t" +
+         std::to_string(r.bytes ? r.bytes->before : 0) + "\t" +
+         std::to_string(r.bytes ? r.bytes->after : 0) +
+         number(r.latency.has_value(), ms.before.median_ms, "%.4f") +
+         number(r.latency.has_value(), ms.after.median_ms, "%.4f") + "\n";
+}
+
+void require_new_model(const quantize_arguments& a) {
+  const std::filesystem::path out(a.out);
+  if (out.extension() != ".onnx")
+    throw ptq::unsupported("export: '" + a.out + "': extension: expected .onnx, got '" +
+                           out.extension().string() + "'");
+  std::error_code bad;
+  if (std::filesystem::equivalent(a.model, out, bad))
+    throw ptq::io_error("'" + a.out + "': expected another file than the model itself");
+  require_writable(a.out);
+  require_writable(a.json);
+}
+
+}  // namespace
+
+void quantize(const quantize_arguments& a) {
+  const auto network = load_model(a.model);
+  require_new_model(a);
+  const auto data = open_data(a.data, a.samples, network);
+  const auto validation = validation_of(a, network);
+  const auto options = options_of(a);
+
+  const auto made = quantized(network, data, options);
+  ptq::export_model(made.network, a.out);
+
+  // What is measured is the file that was written.
+  const auto shipped = load_model(a.out);
+  const auto first = data.at(0).value();
+  auto r = a.report_samples > 0
+               ? comparison_of(network, shipped, ptq::take(data, a.report_samples), a).report
+               : steps_of(shipped, first);
+  r.model = a.model;
+  ptq::add(r, made.network);
+  ptq::add(r, options, made.observed.samples);
+  r.bytes = {std::filesystem::file_size(a.model), std::filesystem::file_size(a.out)};
+  if (validation)
+    ptq::add(r, accuracy_of(network, validation->data, validation->labels, a),
+             accuracy_of(shipped, validation->data, validation->labels, a));
+  if (a.latency_repeats > 0) {
+    // Large models: a few seconds, not minutes.
+    const ptq::latency_options timing{.repeats = a.latency_repeats, .budget_ms = 3000};
+    r.latency = {latency_of(network, first, timing, a), latency_of(shipped, first, timing, a)};
+  }
+  say(a, a.brief ? brief_line(r) : ptq::text(r));
+  write_result(a, ptq::json(r));
+}
+
+}  // namespace cli

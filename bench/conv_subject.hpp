@@ -1,7 +1,7 @@
 #pragma once
 // SPDX-License-Identifier: Apache-2.0
-// A convolution (a matrix product is one with a 1×1 kernel) through every way we have: 8-bit by the best
-// table and by the reference, float by the same table and by oneDNN.
+// A convolution (a matrix product is one with a 1×1 kernel) through every way we have: 8-bit by the
+// best table and by the reference, float by the same table and by oneDNN.
 
 #include <string>
 
@@ -36,7 +36,8 @@ struct conv_data {
     real_x = random_reals(source, 3);
     real_w = random_reals(filter, 4);
     real_y = real_expected = ptq::tensor(ptq::dtype::f32, result);
-    // Results spread over the codes: the sum of k products of about 74 · 73 each has this deviation.
+    // Results spread over the codes: the sum of k products of about 74 · 73 each has this
+    // deviation.
     const double k = static_cast<double>(g.kernel_h * g.kernel_w * g.group_in());
     multiplier.assign(static_cast<std::size_t>(g.out_c),
                       static_cast<float>(40.0 / (74.0 * 73.0 * std::sqrt(k))));

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Depthwise convolutions do 9 or 25 multiply-adds per byte: their share of the peak is bound by loads.
+// Depthwise convolutions do 9 or 25 multiply-adds per byte: their share of the peak is bound by
+// loads.
 #include "conv_subject.hpp"
 #include "shapes.hpp"
 

@@ -1,7 +1,7 @@
 #pragma once
 // SPDX-License-Identifier: Apache-2.0
-// One measurement: a prepared kernel on one thread, checked once before it is timed, shown as rates and
-// as shares of the machine's peaks.
+// One measurement: a prepared kernel on one thread, checked once before it is timed, shown as rates
+// and as shares of the machine's peaks.
 
 #include <benchmark/benchmark.h>
 
@@ -33,7 +33,8 @@ struct cost {
   double bytes = 0;  // read and written
 };
 
-/// Times what `call` does, over and over, on this thread's clock; shows rates and shares of the peaks.
+/// Times what `call` does, over and over, on this thread's clock; shows rates and shares of the
+/// peaks.
 template <class Call>
 void time_calls(benchmark::State& state, const cost& c, Call&& call) {
   const double begin = seconds_used();
@@ -57,8 +58,8 @@ inline void run_once(const ptq::kernels::prepared& k, const ptq::kernels::operan
   k.run(k.object.get(), io, scratch.get(), {0, k.units});
 }
 
-/// A kernel with its operands. `expected` is the reference's result; a float one may differ from it by
-/// `tolerance` times its largest magnitude.
+/// A kernel with its operands. `expected` is the reference's result; a float one may differ from it
+/// by `tolerance` times its largest magnitude.
 struct subject {
   ptq::kernels::prepared kernel;
   ptq::kernels::operands io;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Whole models on one thread, batch 1: float by oneDNN where it is, float by our own kernels, and 8-bit.
-// Measures the example models, and every .onnx file named on the command line.
+// Whole models on one thread, batch 1: float by oneDNN where it is, float by our own kernels, and
+// 8-bit. Measures the example models, and every .onnx file named on the command line.
 
 #include <filesystem>
 #include <memory>

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What calibration adds to an inference: each observer over a feature map, beside the speed of a copy.
+// What calibration adds to an inference: each observer over a feature map, beside the speed of a
+// copy.
 
 #include <string>
 

@@ -112,7 +112,8 @@ __attribute__((target("avx2,fma"))) inline float fma256_rounds() {
 
 #endif
 
-/// Operations per second of one core (a multiply-add counts two); 0 where it is not known how to ask.
+/// Operations per second of one core (a multiply-add counts two); 0 where it is not known how to
+/// ask.
 struct peaks {
   double int8 = 0, f32 = 0;
   double copy = 0;  // bytes read and written per second, far beyond the caches

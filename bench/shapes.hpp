@@ -1,6 +1,7 @@
 #pragma once
 // SPDX-License-Identifier: Apache-2.0
-// What is measured: shapes of published networks, squares, and shapes that leave a tail in every tile.
+// What is measured: shapes of published networks, squares, and shapes that leave a tail in every
+// tile.
 
 #include <cstdint>
 

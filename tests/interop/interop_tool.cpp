@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Our side of the comparison with another runtime, which interop.js makes:
-//   ptq_interop single_ops DIR             one quantized operator per model, with inputs and our outputs
-//   ptq_interop run MODEL SPEC.json DIR    our outputs of an exported model, and the samples as it saw
+// ptq_interop single_ops DIR             one quantized operator per model, with inputs and our
+// outputs
+// ptq_interop run MODEL SPEC.json DIR    our outputs of an exported model, and the samples as it
+// saw
 //                                          them: DIR/inputs.npy [n,…], DIR/outputs.npy [n,…]
 // Both print one JSON object. SPEC names the samples and their preprocessing as zoo.json does.
 
@@ -93,7 +95,8 @@ sample_options sample_spec(const document& spec) {
   return o;
 }
 
-/// Convolutions on codes, by name; those with a real result can't be one integer operator elsewhere.
+/// Convolutions on codes, by name; those with a real result can't be one integer operator
+/// elsewhere.
 document convolutions(const graph& g) {
   document integer = document::array(), real_result = document::array(), real = document::array();
   for (const auto& n : g.nodes) {

@@ -1,7 +1,7 @@
 #pragma once
 // SPDX-License-Identifier: Apache-2.0
-// Networks of one quantized operator each, with random weights, quantized by the library's own rules.
-// Another runtime is fed the same input and has to come to the same codes.
+// Networks of one quantized operator each, with random weights, quantized by the library's own
+// rules. Another runtime is fed the same input and has to come to the same codes.
 
 #include <algorithm>
 #include <cstdint>

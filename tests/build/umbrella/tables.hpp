@@ -1,7 +1,7 @@
 #pragma once
 // SPDX-License-Identifier: Apache-2.0
-// The umbrella header in two files of one program: each hands out the table that it was compiled to,
-// and a result that the pipeline's stages had a part in.
+// The umbrella header in two files of one program: each hands out the table that it was compiled
+// to, and a result that the pipeline's stages had a part in.
 
 #include <ptq/kernels/table.hpp>
 

@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Our side of the comparison with another runtime, which interop.js makes:
-// ptq_interop single_ops DIR             one quantized operator per model, with inputs and our
-// outputs
-// ptq_interop run MODEL SPEC.json DIR    our outputs of an exported model, and the samples as it
-// saw
-//                                          them: DIR/inputs.npy [n,…], DIR/outputs.npy [n,…]
+//   ptq_interop single_ops DIR            one quantized operator per model, with inputs and outputs
+//   ptq_interop run MODEL SPEC.json DIR   our outputs of an exported model, and the samples as it
+//                                         saw them: DIR/inputs.npy, DIR/outputs.npy [n,…]
 // Both print one JSON object. SPEC names the samples and their preprocessing as zoo.json does.
 
 #include <cstdio>

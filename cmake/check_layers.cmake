@@ -18,8 +18,8 @@ set(may_quantize core graph)
 set(may_accuracy_control core graph)
 set(may_lower core graph kernels)
 set(may_execute core graph kernels data lower)
-set(may_fuse core graph)
-set(may_fold core graph)
+set(may_fuse core graph fold)
+set(may_fold core graph lower)
 set(may_report core graph)
 
 file(GLOB_RECURSE files RELATIVE ${ROOT} ${ROOT}/include/ptq/*.hpp ${ROOT}/kernels/ptq/*.hpp)
@@ -44,7 +44,7 @@ foreach(file IN LISTS files)
       get_filename_component(to_stage ${target} NAME_WE)
     endif()
     set(fine FALSE)
-    if(stage STREQUAL "ptq")                      # floor 4
+    if(stage MATCHES "^(ptq|compiled)$")          # floor 4
       set(fine TRUE)
     elseif(stage STREQUAL "native" OR stage STREQUAL "dispatch" OR room STREQUAL "native")
       # The fast kernels see the contract and core, and each other.

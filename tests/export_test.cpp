@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <ptq/export.hpp>
+#ifdef PTQ_TEST_DISPATCH
+#include <ptq/compiled.hpp>
+#endif
 
 #include <doctest/doctest.h>
 

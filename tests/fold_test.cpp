@@ -5,6 +5,9 @@
 
 #include <ptq/fold.hpp>
 #include <ptq/graph/print.hpp>
+#ifdef PTQ_TEST_DISPATCH
+#include <ptq/compiled.hpp>
+#endif
 
 #include "support/execute.hpp"
 #include "support/network.hpp"

@@ -8,6 +8,9 @@
 
 #include <ptq/kernels/reference.hpp>
 #include <ptq/quantize.hpp>
+#ifdef PTQ_TEST_DISPATCH
+#include <ptq/compiled.hpp>
+#endif
 
 #include "quantize/network.hpp"
 

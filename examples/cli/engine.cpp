@@ -10,6 +10,7 @@
 #include <ptq/fuse.hpp>
 #include <ptq/import.hpp>
 #ifdef PTQ_CLI_DISPATCH
+#include <ptq/compiled.hpp>
 #include <ptq/dispatch.hpp>
 #else
 #include <ptq/native.hpp>

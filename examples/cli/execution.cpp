@@ -6,7 +6,11 @@
 #include <utility>
 #include <vector>
 
+#ifdef PTQ_CLI_DISPATCH
+#include <ptq/compiled.hpp>
+#else
 #include <ptq/ptq.hpp>
+#endif
 
 #include "measure.hpp"
 

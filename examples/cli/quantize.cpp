@@ -9,7 +9,11 @@
 
 #include <nlohmann/json.hpp>
 
+#ifdef PTQ_CLI_DISPATCH
+#include <ptq/compiled.hpp>
+#else
 #include <ptq/export.hpp>
+#endif
 
 #include "measure.hpp"
 

@@ -161,7 +161,8 @@ class calibrator {
 ///          data_error if a sample does not fit the graph's inputs
 /// exact    the same statistics for any order of the samples and any number of threads (kernels
 /// permitting)
-inline statistics calibrate(const graph& g, const kernels::kernel_table& table, samples data,
+template <class = void>
+statistics calibrate(const graph& g, const kernels::kernel_table& table, samples data,
                             const calibrate_options& options) {
   calibrator watch(options);
   runner run(g, table, {.threads = options.threads, .keep_values = true});

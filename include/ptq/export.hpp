@@ -66,7 +66,8 @@ inline void refuse_huge(const graph& g) {
 /// throws   unsupported for what ONNX can't express up to opset 23, and beyond 2 GiB
 /// exact    import_onnx of the bytes is the same graph, but for what ONNX spells with several nodes
 /// (silu, clamps)
-inline std::string export_onnx(const graph& g, const export_options& options = {}) {
+template <class = void>
+std::string export_onnx(const graph& g, const export_options& options = {}) {
   using namespace detail_export;
   refuse_huge(g);
   const int opset = std::max(options.opset, onnx::opset_for(g));
@@ -102,7 +103,7 @@ struct format {
   std::string (*bytes)(const graph&, const export_options&);
 };
 
-inline constexpr format export_formats[] = {{"ONNX", ".onnx", export_onnx}};
+inline constexpr format export_formats[] = {{"ONNX", ".onnx", export_onnx<>}};
 
 /// Writes beside the target, then renames: an interrupted run leaves the old file whole.
 inline void replace_file(const std::filesystem::path& path, const std::string& bytes) {
@@ -132,7 +133,8 @@ inline void replace_file(const std::filesystem::path& path, const std::string& b
 ///
 /// throws  unsupported for an unknown extension and as export_onnx, io_error if the file can't be
 /// written
-inline void export_model(const graph& g, const std::filesystem::path& path,
+template <class = void>
+void export_model(const graph& g, const std::filesystem::path& path,
                          const export_options& options = {}) {
   using namespace detail_export;
   std::string known;

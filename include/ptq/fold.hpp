@@ -23,7 +23,8 @@ namespace ptq {
 /// throws  shape_error if extents contradict each other
 /// exact   up to rounding of folded weights to f32
 /// cost    a few sweeps over the graph and its weights
-inline graph fold(graph g) {
+template <class = void>
+graph fold(graph g) {
   std::int64_t growth = 0;
   // Each sweep removes nodes or settles them; real networks rest after three or four. The bound is
   // for hostile ones.

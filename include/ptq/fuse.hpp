@@ -32,7 +32,8 @@ namespace ptq {
 /// g       folded
 /// throws  shape_error if extents contradict each other
 /// exact   up to rounding of folded weights and the order of a normalisation's sums
-inline graph fuse(graph g) {
+template <class = void>
+graph fuse(graph g) {
   // Each round shrinks the graph or ends; two are usual. The bound is for hostile chains.
   constexpr int most_rounds = 16;
   g = infer(std::move(g));

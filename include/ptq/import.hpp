@@ -32,7 +32,8 @@ namespace ptq {
 /// throws    import_error if the bytes are damaged or contradict themselves; unsupported if they
 /// are well-formed but not
 ///           covered, all missing operators with their nodes listed in one text
-inline graph import_onnx(std::span<const std::byte> bytes,
+template <class = void>
+graph import_onnx(std::span<const std::byte> bytes,
                          const std::filesystem::path& folder_for_external_data = {},
                          std::string_view file = "model.onnx") {
   return onnx::graph_of(onnx::reader(file).read(bytes),
@@ -86,7 +87,8 @@ inline std::vector<std::byte> bytes_of(const std::filesystem::path& path) {
 /// throws  io_error if the file can't be read, unsupported if its format is unknown, and what the
 /// format's own reader
 ///         throws
-inline graph import_model(const std::filesystem::path& path) {
+template <class = void>
+graph import_model(const std::filesystem::path& path) {
   using namespace detail_import;
   const auto bytes = bytes_of(path);
   const std::string extension = path.extension().string();

@@ -141,7 +141,8 @@ inline void emit_outputs(emitter& e) {
 /// g        checked; its free dimensions are bound as options say
 /// throws   shape_error where extents contradict each other, unsupported where a node has no lowering
 /// exact    integer steps, and float steps of a program that holds integers, give the same bits with every table
-inline program lower(graph g, const kernels::kernel_table& table, const lower_options& options = {}) {
+template <class = void>
+program lower(graph g, const kernels::kernel_table& table, const lower_options& options = {}) {
   const lowering::openmp_threads planned(options.threads);
   lowering::bind_inputs(g, options);
   lowering::resolve_shapes(g);

@@ -29,7 +29,8 @@ namespace ptq {
 /// g        float, folded and fused, with types and, where known, extents
 /// throws   unsupported if the graph is quantized already; error for ignored rules that match
 /// nothing
-inline calibrate_options observations(const graph& g, const quantize_options& options) {
+template <class = void>
+calibrate_options observations(const graph& g, const quantize_options& options) {
   const auto p = quantization::place(g, options);
   calibrate_options o;
   for (const auto& group : p.groups)
@@ -91,7 +92,8 @@ inline bool write_weights(graph& g, const std::vector<weighted_node>& layers,
 /// throws    calibration_error if a statistic is missing, no range, or a weight is not finite
 /// exact     every activation's codes contain 0; a bias has scale input · weight; no accumulator
 /// can overflow
-inline graph quantize(const graph& g, const statistics& observed,
+template <class = void>
+graph quantize(const graph& g, const statistics& observed,
                       const quantize_options& options = {}) {
   std::map<std::string, std::string> reasons;
   // Each turn takes at least one layer back to float, whose neighbours are then placed anew.
@@ -114,7 +116,8 @@ struct quantize_result {
 ///
 /// table     the kernels that run the float graph
 /// throws    as observations, calibrate and quantize
-inline quantize_result quantize(const graph& g, const kernels::kernel_table& table, samples data,
+template <class = void>
+quantize_result quantize(const graph& g, const kernels::kernel_table& table, samples data,
                                 const quantize_options& options = {}) {
   quantize_result r;
   r.observed = calibrate(g, table, std::move(data), observations(g, options));

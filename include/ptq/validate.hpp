@@ -87,7 +87,8 @@ inline std::int64_t top_class(const tensor& logits) {
 ///
 /// labels  one per sample, in order; a class that the model does not have counts as wrong
 /// throws  data_error if labels and samples differ in number, or the first output is no f32 tensor
-inline accuracy classify(runner& model, samples data, std::span<const std::int64_t> labels,
+template <class = void>
+accuracy classify(runner& model, samples data, std::span<const std::int64_t> labels,
                          const validate_options& options = {}) {
   accuracy a;
   std::int64_t first = 0, fifth = 0;
@@ -158,7 +159,8 @@ inline void describe(const program& p, std::vector<value_error>& layers) {
 /// What the second model does to the first one's values, sample by sample.
 ///
 /// throws  data_error if there are no samples, shape_error if the models' outputs differ in number or extents
-inline comparison compare(runner& reference, runner& other, samples data,
+template <class = void>
+comparison compare(runner& reference, runner& other, samples data,
                           const validate_options& options = {}) {
   comparison c;
   data.rewind();

@@ -10,6 +10,9 @@
 #include <ptq/fuse.hpp>
 #include <ptq/graph/infer.hpp>
 #include <ptq/import.hpp>
+#ifdef PTQ_TEST_DISPATCH
+#include <ptq/compiled.hpp>
+#endif
 
 #include "../support/data_dir.hpp"
 

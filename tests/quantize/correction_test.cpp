@@ -8,6 +8,9 @@
 #include <ptq/kernels/reference.hpp>
 #include <ptq/lower.hpp>
 #include <ptq/quantize/weights.hpp>
+#ifdef PTQ_TEST_DISPATCH
+#include <ptq/compiled.hpp>
+#endif
 
 #include "network.hpp"
 

@@ -6,6 +6,9 @@
 #include <limits>
 
 #include <ptq/quantize/weights.hpp>
+#ifdef PTQ_TEST_DISPATCH
+#include <ptq/compiled.hpp>
+#endif
 
 #include "network.hpp"
 

@@ -34,6 +34,9 @@ inline int opset_of(const model_proto& m, const tensor_source& from) {
   std::int64_t v = 0;
   for (const auto& o : m.opsets)
     if (o.domain.empty() || o.domain == "ai.onnx") v = o.version;
+  if (v == 0 && !m.opsets.empty())
+    throw unsupported("import: " + from.file + ": opset: expected one of ai.onnx, got only '" +
+                      m.opsets[0].domain + "'");
   if (v == 0) fail(from, "opset of ai.onnx: expected a version, got none");
   if (v < oldest_opset || v > newest_opset)
     throw unsupported("import: " + from.file + ": opset: expected " + std::to_string(oldest_opset) +

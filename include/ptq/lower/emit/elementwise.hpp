@@ -73,9 +73,9 @@ inline kernels::prepared lookup(const emitter& e, std::int64_t size,
 }
 
 inline kernels::prepared integer_unary(dtype t, unary_kind kind, std::int64_t size) {
-  return with_type(t, [&](auto zero) {
-    using T = decltype(zero);
-    return plain_kernel("integer unary", [=](const kernels::operands& io, work_range) {
+  return plain_kernel("integer unary", [=](const kernels::operands& io, work_range) {
+    with_type(t, [&](auto zero) {
+      using T = decltype(zero);
       const auto* x = static_cast<const T*>(io.src[0]);
       auto* y = static_cast<T*>(io.dst);
       for (std::int64_t i = 0; i < size; ++i) {
@@ -178,20 +178,17 @@ bool compare(binary_kind k, T a, T b) {
 }
 
 inline kernels::prepared plain_binary(dtype t, binary_kind kind, const kernels::broadcast& over) {
-  return with_type(t, [&](auto zero) {
-    using T = decltype(zero);
-    return plain_kernel("plain binary", [=](const kernels::operands& io, work_range) {
+  return plain_kernel("plain binary", [=](const kernels::operands& io, work_range) {
+    with_type(t, [&](auto zero) {
+      using T = decltype(zero);
       const auto* a = static_cast<const T*>(io.src[0]);
       const auto* b = static_cast<const T*>(io.src[1]);
-      if (yields_bool(kind)) {
-        auto* y = static_cast<bool*>(io.dst);
-        for_each(over, {0, over.size()},
-                 [&](auto i, auto ia, auto ib) { y[i] = compare(kind, a[ia], b[ib]); });
-      } else {
-        auto* y = static_cast<T*>(io.dst);
-        for_each(over, {0, over.size()},
-                 [&](auto i, auto ia, auto ib) { y[i] = integer_binary(kind, a[ia], b[ib]); });
-      }
+      for_each(over, {0, over.size()}, [&](auto i, auto ia, auto ib) {
+        if (yields_bool(kind))
+          static_cast<bool*>(io.dst)[i] = compare(kind, a[ia], b[ib]);
+        else
+          static_cast<T*>(io.dst)[i] = integer_binary(kind, a[ia], b[ib]);
+      });
     });
   });
 }
@@ -283,32 +280,33 @@ inline void emit_where(emitter& e, const node& n) {
   e.produced(y, dst);
 }
 
+/// From one element type to another; reals saturate, NaN becomes 0 (a plain cast would be undefined).
+template <class To, class From>
+To cast_value(From v) {
+  if constexpr (std::is_same_v<To, bool>) {
+    return v != From(0);
+  } else if constexpr (std::is_floating_point_v<From> && !std::is_floating_point_v<To>) {
+    constexpr auto lo = std::numeric_limits<To>::lowest(), hi = std::numeric_limits<To>::max();
+    if (std::isnan(v)) return To(0);
+    if (static_cast<double>(v) <= static_cast<double>(lo)) return lo;
+    return static_cast<double>(v) >= static_cast<double>(hi) ? hi : static_cast<To>(v);
+  } else {
+    return static_cast<To>(v);
+  }
+}
+
 inline void emit_cast(emitter& e, const node& n, const op::cast& c) {
   const auto x = n.inputs[0], y = n.outputs[0];
   const int src = e.real(x);
   const int dst = e.create(e.at(y).name, c.to, e.dims(y), e.slot_at(src).memory);
   const auto size = e.dims(x).size();
-  auto kernel = with_type(e.at(x).type, [&](auto from) {
-    return with_type(c.to, [&](auto to) {
-      using From = decltype(from);
-      using To = decltype(to);
-      return plain_kernel("cast", [size](const kernels::operands& io, work_range) {
-        const auto* p = static_cast<const From*>(io.src[0]);
-        auto* q = static_cast<To*>(io.dst);
-        for (std::int64_t i = 0; i < size; ++i) {
-          if constexpr (std::is_same_v<To, bool>) {
-            q[i] = p[i] != From(0);
-          } else if constexpr (std::is_floating_point_v<From> && !std::is_floating_point_v<To>) {
-            // Saturating, NaN → 0: a plain cast would be undefined.
-            const double v = static_cast<double>(p[i]);
-            constexpr auto lo = std::numeric_limits<To>::lowest(), hi = std::numeric_limits<To>::max();
-            q[i] = std::isnan(v) ? To(0)
-                   : v <= static_cast<double>(lo) ? lo
-                   : v >= static_cast<double>(hi) ? hi : static_cast<To>(v);
-          } else {
-            q[i] = static_cast<To>(p[i]);
-          }
-        }
+  auto kernel = plain_kernel("cast", [size, from = e.at(x).type, to = c.to](
+                                         const kernels::operands& io, work_range) {
+    with_type(from, [&](auto f) {
+      with_type(to, [&](auto t) {
+        const auto* p = static_cast<const decltype(f)*>(io.src[0]);
+        auto* q = static_cast<decltype(t)*>(io.dst);
+        for (std::int64_t i = 0; i < size; ++i) q[i] = cast_value<decltype(t)>(p[i]);
       });
     });
   });

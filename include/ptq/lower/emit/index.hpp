@@ -198,9 +198,9 @@ inline void emit_arg_reduce(emitter& e, const node& n, const op::arg_reduce& a) 
   const auto size = in[axis];
   const int src = e.real_plain(x);
   const int dst = e.create(e.at(y).name, dtype::s64, e.dims(y), plain_order(e.dims(y).rank()));
-  e.emit(n, with_type(e.at(x).type, [&](auto zero) {
-           using T = decltype(zero);
-           return plain_kernel("arg", [=](const kernels::operands& io, work_range) {
+  e.emit(n, plain_kernel("arg", [=, t = e.at(x).type](const kernels::operands& io, work_range) {
+           with_type(t, [&](auto zero) {
+             using T = decltype(zero);
              const auto* p = static_cast<const T*>(io.src[0]);
              auto* q = static_cast<std::int64_t*>(io.dst);
              for (std::int64_t o = 0; o < outer; ++o)
@@ -229,26 +229,33 @@ inline void emit_top_k(emitter& e, const node& n, const op::top_k& t) {
   const int src = e.real_plain(x);
   const auto emit_part = [&](value_id id, bool indices) {
     if (id == none) return;
-    const int dst = e.create(e.at(id).name, indices ? dtype::s64 : e.at(x).type, out, plain_order(out.rank()));
-    e.emit(n, with_type(e.at(x).type, [&](auto zero) {
-             using T = decltype(zero);
-             return plain_kernel("top k", [=](const kernels::operands& io, work_range) {
-               const auto* p = static_cast<const T*>(io.src[0]);
-               std::vector<std::int64_t> rank(static_cast<std::size_t>(size));
-               for (std::int64_t o = 0; o < outer; ++o)
-                 for (std::int64_t i = 0; i < inner; ++i) {
-                   const auto at = [&](std::int64_t j) { return p[(o * size + j) * inner + i]; };
-                   std::iota(rank.begin(), rank.end(), 0);
-                   std::stable_sort(rank.begin(), rank.end(), [&](auto a, auto b) {
-                     return t.largest ? at(a) > at(b) : at(a) < at(b);
+    const auto t_in = e.at(x).type;
+    const int dst = e.create(e.at(id).name, indices ? dtype::s64 : t_in, out, plain_order(out.rank()));
+    const bool largest = t.largest;
+    e.emit(n, plain_kernel("top k", [=](const kernels::operands& io, work_range) {
+             const auto bytes = size_of(t_in);
+             std::vector<std::int64_t> rank(static_cast<std::size_t>(size));
+             for (std::int64_t o = 0; o < outer; ++o)
+               for (std::int64_t i = 0; i < inner; ++i) {
+                 const auto place = [&](std::int64_t j) { return (o * size + j) * inner + i; };
+                 std::iota(rank.begin(), rank.end(), 0);
+                 std::stable_sort(rank.begin(), rank.end(), [&](auto a, auto b) {
+                   return with_type(t_in, [&](auto zero) {
+                     const auto* p = static_cast<const decltype(zero)*>(io.src[0]);
+                     return largest ? p[place(a)] > p[place(b)] : p[place(a)] < p[place(b)];
                    });
-                   for (std::int64_t j = 0; j < k; ++j) {
-                     const auto r = rank[static_cast<std::size_t>(j)];
-                     if (indices) static_cast<std::int64_t*>(io.dst)[(o * k + j) * inner + i] = r;
-                     else static_cast<T*>(io.dst)[(o * k + j) * inner + i] = at(r);
-                   }
+                 });
+                 for (std::int64_t j = 0; j < k; ++j) {
+                   const auto r = rank[static_cast<std::size_t>(j)];
+                   const auto at = (o * k + j) * inner + i;
+                   if (indices)
+                     static_cast<std::int64_t*>(io.dst)[at] = r;
+                   else
+                     std::memcpy(static_cast<std::byte*>(io.dst) + static_cast<std::size_t>(at) * bytes,
+                                 static_cast<const std::byte*>(io.src[0]) + static_cast<std::size_t>(place(r)) * bytes,
+                                 bytes);
                  }
-             });
+               }
            }), {src}, dst);
     e.produced(id, dst);
   };
@@ -267,9 +274,9 @@ inline void emit_cumulative_sum(emitter& e, const node& n, const op::cumulative_
   for (int i = axis + 1; i < in.rank(); ++i) inner *= in[i];
   const auto size = in[axis], outer = size ? in.size() / size / std::max<std::int64_t>(inner, 1) : 0;
   const int src = e.real_plain(x), dst = e.create_real(y, plain_order(in.rank()));
-  e.emit(n, with_type(e.at(x).type, [&](auto zero) {
-           using T = decltype(zero);
-           return plain_kernel("running sum", [=](const kernels::operands& io, work_range) {
+  e.emit(n, plain_kernel("running sum", [=, t_in = e.at(x).type](const kernels::operands& io, work_range) {
+           with_type(t_in, [&](auto zero) {
+             using T = decltype(zero);
              const auto* p = static_cast<const T*>(io.src[0]);
              auto* q = static_cast<T*>(io.dst);
              for (std::int64_t o = 0; o < outer; ++o)
@@ -325,9 +332,9 @@ inline void emit_range(emitter& e, const node& n) {
   const int start = e.real_plain(n.inputs[0]), delta = e.real_plain(n.inputs[2]);
   const int dst = e.create_real(y, plain_order(1));
   const auto count = e.dims(y)[0];
-  e.emit(n, with_type(e.at(y).type, [&](auto zero) {
-           using T = decltype(zero);
-           return plain_kernel("range", [=](const kernels::operands& io, work_range) {
+  e.emit(n, plain_kernel("range", [count, t = e.at(y).type](const kernels::operands& io, work_range) {
+           with_type(t, [&](auto zero) {
+             using T = decltype(zero);
              const T a = *static_cast<const T*>(io.src[0]), d = *static_cast<const T*>(io.src[1]);
              for (std::int64_t i = 0; i < count; ++i)
                static_cast<T*>(io.dst)[i] = static_cast<T>(a + static_cast<T>(i) * d);

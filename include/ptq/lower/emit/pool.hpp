@@ -126,9 +126,9 @@ inline reduction plan_reduction(const shape& dims, const order& preferred, const
 }
 
 inline kernels::prepared plain_reduce(dtype t, reduce_kind kind, const reduction& r) {
-  return with_type(t, [&](auto zero) {
-    using T = decltype(zero);
-    return plain_kernel("integer reduce", [=](const kernels::operands& io, work_range) {
+  return plain_kernel("integer reduce", [=](const kernels::operands& io, work_range) {
+    with_type(t, [&](auto zero) {
+      using T = decltype(zero);
       const auto* x = static_cast<const T*>(io.src[0]);
       auto* y = static_cast<T*>(io.dst);
       for (std::int64_t o = 0; o < r.outer; ++o)

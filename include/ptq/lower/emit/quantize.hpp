@@ -59,9 +59,9 @@ inline void emit_quantize_linear(emitter& e, const node& n, const op::quantize_l
   const int src = e.real_plain(x);
   const int dst = e.create(e.at(y).name, g.type, e.dims(y), plain_order(e.dims(y).rank()));
   const auto count = e.dims(x).size();
-  e.emit(n, with_type(g.type, [&](auto zero) {
-           using T = decltype(zero);
-           return plain_kernel("quantize", [=](const kernels::operands& io, work_range) {
+  e.emit(n, plain_kernel("quantize", [=](const kernels::operands& io, work_range) {
+           with_type(g.type, [&](auto zero) {
+             using T = decltype(zero);
              for (std::int64_t i = 0; i < count; ++i) {
                const auto c = g.channel(i);
                static_cast<T*>(io.dst)[i] = static_cast<T>(
@@ -99,9 +99,9 @@ inline void emit_dequantize_linear(emitter& e, const node& n, const op::dequanti
   const int src = e.real_plain(x);
   const int dst = e.create_real(y, plain);
   const auto count = e.dims(x).size();
-  e.emit(n, with_type(t, [&](auto zero) {
-           using T = decltype(zero);
-           return plain_kernel("dequantize", [=](const kernels::operands& io, work_range) {
+  e.emit(n, plain_kernel("dequantize", [=](const kernels::operands& io, work_range) {
+           with_type(t, [&](auto zero) {
+             using T = decltype(zero);
              for (std::int64_t i = 0; i < count; ++i) {
                const auto c = g.channel(i);
                static_cast<float*>(io.dst)[i] =

@@ -1,0 +1,32 @@
+#pragma once
+// SPDX-License-Identifier: Apache-2.0
+// The stages as ptq::dispatch carries them, compiled: a file that includes this beside ptq.hpp takes
+// them from the library and does not compile them again, which is most of its build time. Nothing
+// else changes; without this header the same templates are compiled where they are used.
+//
+// Each stage's entry is a template on nothing for this purpose alone.
+
+#include <ptq/ptq.hpp>
+
+namespace ptq {
+
+extern template graph import_onnx(std::span<const std::byte>, const std::filesystem::path&,
+                                  std::string_view);
+extern template graph import_model(const std::filesystem::path&);
+extern template graph fold(graph);
+extern template graph fuse(graph);
+extern template program lower(graph, const kernels::kernel_table&, const lower_options&);
+extern template statistics calibrate(const graph&, const kernels::kernel_table&, samples,
+                                     const calibrate_options&);
+extern template accuracy classify(runner&, samples, std::span<const std::int64_t>,
+                                  const validate_options&);
+extern template comparison compare(runner&, runner&, samples, const validate_options&);
+extern template calibrate_options observations(const graph&, const quantize_options&);
+extern template graph quantize(const graph&, const statistics&, const quantize_options&);
+extern template quantize_result quantize(const graph&, const kernels::kernel_table&, samples,
+                                         const quantize_options&);
+extern template std::string export_onnx(const graph&, const export_options&);
+extern template void export_model(const graph&, const std::filesystem::path&,
+                                  const export_options&);
+
+}  // namespace ptq

@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+// The stages of ptq/compiled.hpp, instantiated once for ptq::dispatch, for the baseline.
+
+#include <ptq/compiled.hpp>
+
+namespace ptq {
+
+template graph import_onnx(std::span<const std::byte>, const std::filesystem::path&,
+                           std::string_view);
+template graph import_model(const std::filesystem::path&);
+template graph fold(graph);
+template graph fuse(graph);
+template program lower(graph, const kernels::kernel_table&, const lower_options&);
+template statistics calibrate(const graph&, const kernels::kernel_table&, samples,
+                              const calibrate_options&);
+template accuracy classify(runner&, samples, std::span<const std::int64_t>,
+                           const validate_options&);
+template comparison compare(runner&, runner&, samples, const validate_options&);
+template calibrate_options observations(const graph&, const quantize_options&);
+template graph quantize(const graph&, const statistics&, const quantize_options&);
+template quantize_result quantize(const graph&, const kernels::kernel_table&, samples,
+                                  const quantize_options&);
+template std::string export_onnx(const graph&, const export_options&);
+template void export_model(const graph&, const std::filesystem::path&, const export_options&);
+
+}  // namespace ptq

@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <doctest/doctest.h>
+
+#include <cstring>
+#include <random>
+#include <string>
+#include <vector>
+
+#include <ptq/execute.hpp>
+#include <ptq/export.hpp>
+#include <ptq/import.hpp>
+#include <ptq/kernels/reference.hpp>
+#include <ptq/lower.hpp>
+#include <ptq/quantize.hpp>
+#ifdef PTQ_TEST_DISPATCH
+#include <ptq/compiled.hpp>
+#include <ptq/dispatch.hpp>
+#endif
+
+#include "quantize/network.hpp"
+#include "support/temp_folder.hpp"
+
+namespace {
+
+using namespace ptq;
+using ptq_test::network;
+using ptq_test::positive;
+
+tensor normal(shape dims, unsigned seed) {
+  tensor t(dtype::f32, std::move(dims));
+  std::mt19937 random(seed);
+  std::normal_distribution<float> d(0.2f, 1);
+  for (auto& v : t.mutable_view<float>()) v = d(random);
+  return t;
+}
+
+samples images(std::int64_t n, shape dims) {
+  return [n, dims](std::int64_t i) -> std::optional<sample> {
+    if (i >= n) return std::nullopt;
+    return sample(normal(dims, static_cast<unsigned>(i) + 1));
+  };
+}
+
+/// Residual, depthwise, concat of two grids, sigmoid gate, pools, mover chain, linear head.
+graph various() {
+  network n;
+  const auto x = n.input("x", {-1, 3, 12, 12});
+  const auto a = n.conv("a", x, 3, 16, positive, 3);
+  const auto b = n.conv("b", a, 16, 16, {}, 3);
+  const auto sum = n.binary("sum", b, a, binary_kind::add, positive);
+  const auto gate = n.unary("gate", n.conv("g", sum, 16, 16), unary_kind::sigmoid);
+  const auto gated = n.binary("gated", sum, gate, binary_kind::mul);
+  const auto pooled = n.max_pool("pooled", gated);
+  const auto left = n.conv("left", pooled, 16, 8, positive);
+  const auto right = n.conv("right", pooled, 16, 24, {0.0f, 6.0f}, 3);
+  const auto both = n.add("both", op::concat{.axis = 1}, {left, right});
+  const auto last = n.conv("last", both, 32, 32, positive);
+  n.output(n.linear("logits", n.flatten("flat", n.average("mean", last)), 32, 7));
+  return n.done();
+}
+
+graph quantized() {
+  return quantize(various(), kernels::reference_kernels(), images(8, {1, 3, 12, 12})).network;
+}
+
+bool same_bytes(const tensor& a, const tensor& b) {
+  return a.dims() == b.dims() && a.type() == b.type() &&
+         std::memcmp(a.data(), b.data(), a.byte_count()) == 0;
+}
+
+std::vector<std::string> kinds(const program& p) {
+  std::vector<std::string> out;
+  for (const auto& s : p.steps) out.push_back(s.what);
+  return out;
+}
+
+}  // namespace
+
+TEST_CASE("free extents are bound, and inputs that don't fit are refused by name") {
+  const auto g = various();
+  CHECK(lower(g, kernels::reference_kernels()).input(0).dims == shape{1, 3, 12, 12});
+  const auto p = lower(g, kernels::reference_kernels(), {.input_shapes = {{"x", {5, 3, 12, 12}}}});
+  CHECK(p.output(0).dims == shape{5, 7});
+  const auto text = ptq_test::text_of<shape_error>(
+      [&] { lower(g, kernels::reference_kernels(), {.input_shapes = {{"x", {1, 4, 12, 12}}}}); });
+  CHECK(ptq_test::contains(text, "'x'"));
+  CHECK(ptq_test::contains(text, "[?,3,12,12]"));
+  CHECK(ptq_test::contains(text, "[1,4,12,12]"));
+}
+
+TEST_CASE("a batch gives each of its samples' own results") {
+  const auto g = quantized();
+  const auto one = lower(g, kernels::reference_kernels());
+  const auto three = lower(g, kernels::reference_kernels(), {.input_shapes = {{"x", {3, 3, 12, 12}}}});
+  tensor batch(dtype::f32, {3, 3, 12, 12});
+  std::vector<float> expected;
+  for (unsigned i = 0; i < 3; ++i) {
+    const tensor x = normal({1, 3, 12, 12}, 50 + i);
+    std::memcpy(batch.mutable_data() + i * x.byte_count(), x.data(), x.byte_count());
+    const auto y = execute(one, std::vector{x});
+    for (float v : y[0].view<float>()) expected.push_back(v);
+  }
+  const auto y = execute(three, std::vector{batch});
+  CHECK(std::vector<float>(y[0].view<float>().begin(), y[0].view<float>().end()) == expected);
+}
+
+TEST_CASE("storages that hold data at the same step do not overlap, and the arena is reused") {
+  const auto p = lower(quantized(), kernels::reference_kernels());
+  std::size_t total = 0;
+  for (std::size_t i = 0; i < p.storages.size(); ++i) {
+    const auto& a = p.storages[i];
+    if (a.where != storage::place::arena || a.last < 0) continue;
+    total += a.bytes;
+    CHECK(a.offset + a.bytes <= p.arena_bytes);
+    for (std::size_t j = 0; j < i; ++j) {
+      const auto& b = p.storages[j];
+      if (b.where != storage::place::arena || b.last < 0) continue;
+      const bool together = a.first <= b.last && b.first <= a.last;
+      const bool apart = a.offset + a.bytes <= b.offset || b.offset + b.bytes <= a.offset;
+      CHECK((!together || apart));
+    }
+  }
+  CHECK(p.arena_bytes < total);
+}
+
+TEST_CASE("a quantized network runs its layers in integers; a residual add joins its convolution") {
+  const auto p = lower(quantized(), kernels::reference_kernels());
+  std::int64_t integer = 0, all = 0;
+  for (const auto& s : p.steps) {
+    all += s.macs;
+    if (s.integer) integer += s.macs;
+  }
+  CHECK(all > 0);
+  CHECK(integer == all);
+  const auto k = kinds(p);
+  CHECK(std::count(k.begin(), k.end(), "Conv+Add") == 1);
+  CHECK(std::count(k.begin(), k.end(), "Add") == 0);
+}
+
+TEST_CASE("fusing the add changes no bit") {
+  const auto g = quantized();
+  const auto fused = lower(g, kernels::reference_kernels());
+  const auto apart = lower(g, kernels::reference_kernels(), {.input_shapes = {}, .keep_values = true});
+  CHECK(apart.steps.size() == fused.steps.size() + 1);
+  for (unsigned i = 0; i < 4; ++i) {
+    const std::vector<tensor> x{normal({1, 3, 12, 12}, 90 + i)};
+    CHECK(same_bytes(execute(fused, x)[0], execute(apart, x)[0]));
+  }
+}
+
+TEST_CASE("a weighted layer that can't run in integers says why in its step") {
+  auto g = quantized();
+  for (auto& n : g.nodes)
+    if (n.name == "b") g[n.inputs[2]].quant->scale.assign(16, 1.0f);
+  const auto p = lower(g, kernels::reference_kernels());
+  std::string note;
+  for (const auto& s : p.steps)
+    if (s.node == "b" && s.macs > 0) {
+      CHECK(!s.integer);
+      note = s.note;
+    }
+  CHECK(ptq_test::contains(note, "its bias has scale"));
+}
+
+TEST_CASE("an accumulator that could pass 32 bits is refused") {
+  // 255 · 127 · k ≥ 2^31 from k = 66,313 on.
+  const tensor small(dtype::s8, {1, 100});
+  CHECK(lowering::accumulator_fits(small, nullptr, 1, 0));
+  tensor large(dtype::s8, {1, 66400});
+  for (auto& w : large.mutable_view<std::int8_t>()) w = -127;
+  CHECK(!lowering::accumulator_fits(large, nullptr, 1, 0));
+  CHECK(lowering::accumulator_fits(large, nullptr, 1, 128));
+  auto edge = tensor::from<std::int32_t>({1}, {std::int32_t{2147483647}});
+  CHECK(!lowering::accumulator_fits(small.reshaped({1, 100}), &edge, 1, 0));
+}
+
+TEST_CASE("transposes and reshapes of dense values cost no step") {
+  network n;
+  const auto x = n.input("x", {1, 4, 3, 5});
+  const auto t = n.add("t", op::transpose{.perm = {0, 2, 3, 1}}, {x});
+  n.output(n.add("r", op::transpose{.perm = {0, 3, 1, 2}}, {t}));
+  const auto p = lower(n.done(), kernels::reference_kernels());
+  CHECK(kinds(p) == std::vector<std::string>{"Identity"});  // input to output, one copy
+  const std::vector<tensor> in{normal({1, 4, 3, 5}, 3)};
+  CHECK(same_bytes(execute(p, in)[0], in[0]));
+}
+
+TEST_CASE("import of an export gives the same program and the same bits") {
+  const auto g = quantized();
+  const auto text = export_onnx(g);
+  const auto back = import_onnx({reinterpret_cast<const std::byte*>(text.data()), text.size()});
+  const auto a = lower(g, kernels::reference_kernels());
+  const auto b = lower(back, kernels::reference_kernels());
+  CHECK(kinds(a) == kinds(b));
+  CHECK(a.arena_bytes == b.arena_bytes);
+  for (unsigned i = 0; i < 4; ++i) {
+    const std::vector<tensor> x{normal({1, 3, 12, 12}, 70 + i)};
+    CHECK(same_bytes(execute(a, x)[0], execute(b, x)[0]));
+  }
+}
+
+#ifdef PTQ_TEST_DISPATCH
+TEST_CASE("whole programs give the same bits for every table and any number of threads") {
+  const auto g = quantized();
+  const auto reference = lower(g, kernels::reference_kernels());
+  for (unsigned i = 0; i < 3; ++i) {
+    const std::vector<tensor> x{normal({1, 3, 12, 12}, 30 + i)};
+    const auto want = execute(reference, x)[0];
+    for (const auto* table : available_kernels()) {
+      const auto p = lower(g, *table);
+      for (int threads : {1, 2, 3}) {
+        INFO(table->isa << ", " << threads << " threads");
+        CHECK(same_bytes(execute(p, x, {.threads = threads, .workers = run_workers, .tap = {}})[0], want));
+      }
+    }
+  }
+}
+#endif

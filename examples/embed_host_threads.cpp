@@ -4,6 +4,7 @@
 
 #include <ptq/ptq.hpp>
 
+#include <algorithm>
 #include <cstdio>
 #include <functional>
 #include <thread>

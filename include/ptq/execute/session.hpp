@@ -25,7 +25,7 @@ using tap_function = std::function<void(const tapped&)>;
 struct execute_options {
   int threads = 1;
   parallel_for workers = run_workers;   // a host's own pool, if it has one
-  tap_function tap;
+  tap_function tap = {};
 };
 
 /// Memory and threads for running a program again and again.

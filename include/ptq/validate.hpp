@@ -77,6 +77,15 @@ struct validate_options {
   progress report;
 };
 
+/// Scores of classes as reals: codes of 16 bits or fewer order classes as the scores they stand for do.
+/// Empty for other types.
+inline tensor class_scores(const tensor& output) {
+  const bool codes = output.type() != dtype::boolean && size_of(output.type()) <= 2;
+  return output.type() == dtype::f32 ? output
+         : codes                     ? detail_runner::converted<float>(output)
+                                     : tensor();
+}
+
 /// Index of the largest element, the first of equals; -1 if there is none.
 inline std::int64_t top_class(const tensor& logits) {
   const auto v = logits.view<float>();
@@ -86,7 +95,8 @@ inline std::int64_t top_class(const tensor& logits) {
 /// Top-1 and top-5 accuracy of a classifier: its first output holds the logits of one sample.
 ///
 /// labels  one per sample, in order; a class that the model does not have counts as wrong
-/// throws  data_error if labels and samples differ in number, or the first output is no f32 tensor
+/// throws  data_error if labels and samples differ in number, or the first output holds neither reals
+///         nor codes of them
 template <class = void>
 accuracy classify(runner& model, samples data, std::span<const std::int64_t> labels,
                          const validate_options& options = {}) {
@@ -101,9 +111,11 @@ accuracy classify(runner& model, samples data, std::span<const std::int64_t> lab
     if (a.n >= static_cast<std::int64_t>(labels.size()))
       throw data_error("validate: labels: there are more samples than the " + std::to_string(labels.size()) + " labels");
     const auto out = model.run(*s);
-    if (out.empty() || out[0].type() != dtype::f32)
-      throw data_error("validate: the model's first output is no tensor of reals, so it has no classes");
-    const auto v = out[0].view<float>();
+    const tensor scores = out.empty() ? tensor() : class_scores(out[0]);
+    if (scores.empty())
+      throw data_error("validate: the model's first output holds no scores of classes: expected reals or their codes, got " +
+                       (out.empty() ? std::string("no output") : name_of(out[0].type()) + (" " + out[0].dims().text())));
+    const auto v = scores.view<float>();
     const auto label = labels[static_cast<std::size_t>(a.n)];
     if (label >= 0 && label < static_cast<std::int64_t>(v.size())) {
       const float own = v[static_cast<std::size_t>(label)];
@@ -182,7 +194,8 @@ comparison compare(runner& reference, runner& other, samples data,
       if (y[i].type() == dtype::f32)
         detail_validate::entry_for(c.outputs, name).error.add(y[i].view<float>(), q[i].view<float>());
     }
-    if (!y.empty() && y[0].type() == dtype::f32) same += top_class(y[0]) == top_class(q[0]);
+    if (const tensor a0 = y.empty() ? tensor() : class_scores(y[0]); !a0.empty())
+      same += top_class(a0) == top_class(class_scores(q[0]));
     for (const auto& t : other.current_program().taps) {
       const auto& name = other.current_program().slots[static_cast<std::size_t>(t.slot)].value;
       const auto in_a = a.find(name), in_b = b.find(name);

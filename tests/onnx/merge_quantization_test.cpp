@@ -59,7 +59,7 @@ TEST_CASE("a DQ for each reader is one value, which takes back its name before t
   onnx_model m;
   m.input("x", {2, 3}).constant("s", ptq::tensor::scalar(0.5f));
   m.constant("z", ptq::tensor::scalar(std::uint8_t{3}));
-  m.node("Relu", {"x"}, {"h_raw"}).node("QuantizeLinear", {"h_raw", "s", "z"}, {"q"});
+  m.node("Relu", {"x"}, {"r7"}).node("QuantizeLinear", {"r7", "s", "z"}, {"q"});
   m.node("DequantizeLinear", {"q", "s", "z"}, {"h"});
   m.node("DequantizeLinear", {"q", "s", "z"}, {"h_1"});
   m.node("Abs", {"h"}, {"a"}).node("Neg", {"h_1"}, {"b"}).output("a").output("b");

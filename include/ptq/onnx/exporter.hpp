@@ -3,9 +3,9 @@
 // What the writing functions of ops/ work with: names of operands and results, attributes, nodes so
 // far.
 //
-// A quantized value v becomes  producer → v_raw → QuantizeLinear → v_quantized → DequantizeLinear →
-// v,  with a DQ for each reader of its own: a runtime that fuses DQ → op → Q need not copy one
-// first. A graph input keeps its name before the Q, a graph output after the DQ. A quantized
+// A quantized value v becomes  producer → r12 → QuantizeLinear → q12 → DequantizeLinear → v,  with
+// a DQ for each reader of its own: a runtime that fuses DQ → op → Q need not copy one first. What
+// lies between has short names (12 is the value's number): they are a third of a small file. A graph input keeps its name before the Q, a graph output after the DQ. A quantized
 // constant is an initializer of codes and a DQ per reader, whose axis is always written (the
 // default, 1, is wrong for weights of convolutions).
 
@@ -56,21 +56,22 @@ class exporter {
     if (c == codes_.end()) return v.name;
     const bool own = !c->second.name_taken;
     c->second.name_taken = true;
-    const std::string y = own ? v.name : fresh(v.name);
+    const std::string y = own ? v.name : short_name("d", id);
     dequantize(c->second, y);
     return y;
   }
   /// The name under which a node writes a value.
   std::string result(value_id id) {
     if (id == none) return {};
-    return g[id].quant ? fresh(g[id].name + raw_suffix) : g[id].name;
+    return g[id].quant ? short_name("r", id) : g[id].name;
   }
   /// To be called once `raw`, the result, is written: adds its Q.
   void finish(value_id id, const std::string& raw, const std::string& node_name = {}) {
     if (id == none || !g[id].quant) return;
     const value& v = g[id];
-    auto& c = add_codes(id, fresh(v.name + "_quantized"), node_name);
-    node_proto q = make("QuantizeLinear", v.name + "_QuantizeLinear");
+    auto& c = add_codes(id, short_name("q", id), node_name);
+    node_proto q;
+    q.op_type = "QuantizeLinear";
     q.inputs = {raw, c.scale, c.zero_point};
     q.outputs = {c.name};
     set(q, "axis", c.axis);
@@ -206,18 +207,31 @@ class exporter {
     }
   }
 
+  /// Names of what lies between a value's real sides: short, for every Q and DQ repeats them.
+  std::string short_name(const char* kind, value_id id) { return fresh(kind + std::to_string(id)); }
+
+  /// A scale or zero point; values on one grid share theirs.
+  std::string shared(const char* kind, value_id id, const tensor& t) {
+    if (t.dims().rank() > 0) return constant(short_name(kind, id), t);
+    std::string key = kind + std::to_string(static_cast<int>(t.type()));
+    key.append(reinterpret_cast<const char*>(t.data()), t.byte_count());
+    auto& name = scalars_[key];
+    if (name.empty()) name = constant(short_name(kind, id), t);
+    return name;
+  }
+
   codes& add_codes(value_id id, std::string name, const std::string& node_name) {
     const value& v = g[id];
     const qparams& q = *v.quant;
     const shape dims = q.per_channel() ? shape{static_cast<std::int64_t>(q.scale.size())} : shape{};
     codes c{std::move(name),
-            constant(v.name + "_scale", tensor::from<float>(dims, q.scale)),
+            shared("s", id, tensor::from<float>(dims, q.scale)),
             {},
             q.axis,
             q.per_channel(),
             is_input_[at(id)],
             node_name};
-    if (q.type != dtype::s32) c.zero_point = constant(v.name + "_zero_point", zero_points(q, dims));
+    if (q.type != dtype::s32) c.zero_point = shared("z", id, zero_points(q, dims));
     return codes_[id] = std::move(c);
   }
 
@@ -248,17 +262,16 @@ class exporter {
       out.initializers.push_back(proto_of(*v.constant, v.name));
       return;
     }
-    const auto name = fresh(v.name + "_quantized");
+    const auto name = short_name("q", id);
     out.initializers.push_back(proto_of(*v.constant, name));
     add_codes(id, name, {});
     if (is_output_[at(id)]) close_output(id);
   }
 
   void dequantize(codes& c, const std::string& y) {
-    node_proto d =
-        c.node_name.empty() ? make("DequantizeLinear", y + "_DequantizeLinear") : node_proto{};
+    node_proto d;
     d.op_type = "DequantizeLinear";
-    if (!c.node_name.empty()) d.name = std::exchange(c.node_name, {});
+    d.name = std::exchange(c.node_name, {});
     d.inputs = {c.name, c.scale};
     if (!c.zero_point.empty()) d.inputs.push_back(c.zero_point);
     d.outputs = {y};
@@ -293,6 +306,7 @@ class exporter {
   std::unordered_set<value_id> written_;
   std::unordered_set<std::string> names_, node_names_;
   std::unordered_map<std::string, int> next_number_;
+  std::unordered_map<std::string, std::string> scalars_;  // kind and bytes → initializer
   std::deque<tensor> kept_;
 };
 

@@ -25,8 +25,11 @@
 
 namespace ptq::onnx {
 
-/// What export appends to the name of a value's tensor before its Q.
-inline constexpr const char* raw_suffix = "_raw";
+/// The name that export gives the tensor before a Q: "r" and a number.
+inline bool is_raw_name(const std::string& name) {
+  return name.size() > 1 && name[0] == 'r' &&
+         name.find_first_not_of("0123456789_", 1) == std::string::npos;
+}
 
 class quantization_merger {
  public:
@@ -219,11 +222,11 @@ class quantization_merger {
       dead_[index] = true;
   }
 
-  /// Export names the tensor before Q after the value; the value gets its own name back.
+  /// Export gives the tensor before Q a number; the value gets its own name back.
   void restore_name(value_id x, const std::vector<std::size_t>& back) {
     for (auto d : back) {
       const auto y = g_.nodes[d].outputs[0];
-      if (uses_.is_output[at(y)] || g_[x].name != g_[y].name + raw_suffix) continue;
+      if (uses_.is_output[at(y)] || !is_raw_name(g_[x].name)) continue;
       std::swap(g_[x].name, g_[y].name);
       return;
     }

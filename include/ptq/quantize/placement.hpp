@@ -69,7 +69,7 @@ class placer {
     const auto excite = squeeze_excite_nodes(g, traits_, edges);
     for (std::size_t i = 0; i < forced.size(); ++i) {
       if (auto r = reasons.find(g.nodes[i].name); r != reasons.end()) forced[i] = r->second;
-      if (forced[i].empty() && excite[i]) forced[i] = "squeeze-excite";
+      if (forced[i].empty() && excite[i] && options.float_squeeze_excite) forced[i] = "squeeze-excite";
     }
     regions_ = region_finder(g, traits_, edges, std::move(forced)).find();
     rounded_.resize(g.values.size());

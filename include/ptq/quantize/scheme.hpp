@@ -47,6 +47,9 @@ struct quantize_options {
   std::int64_t subset_size = 300;  // samples read for calibration, at most
   activation_options activations = {};
   ptq::bias_correction correction = ptq::bias_correction::fast;
+  /// The layers inside squeeze-and-excite gates stay in float, as NNCF leaves them. Off: with a
+  /// rounding of its own for each of their values they hold, and a model's size is all theirs.
+  bool float_squeeze_excite = false;
   ignored_scope ignored = {};
   int threads = 1;  // of the float inferences
   progress report = {};

@@ -7,9 +7,6 @@
 
 #include <ptq/fuse.hpp>
 #include <ptq/graph/print.hpp>
-#ifdef PTQ_TEST_DISPATCH
-#include <ptq/compiled.hpp>
-#endif
 
 #include "support/execute.hpp"
 #include "support/network.hpp"

@@ -210,10 +210,9 @@ class exporter {
   /// Names of what lies between a value's real sides: short, for every Q and DQ repeats them.
   std::string short_name(const char* kind, value_id id) { return fresh(kind + std::to_string(id)); }
 
-  /// A scale or zero point; values on one grid share theirs.
+  /// A scale or zero point; values on one grid share theirs, and all weights their zeros.
   std::string shared(const char* kind, value_id id, const tensor& t) {
-    if (t.dims().rank() > 0) return constant(short_name(kind, id), t);
-    std::string key = kind + std::to_string(static_cast<int>(t.type()));
+    std::string key = kind + t.dims().text() + name_of(t.type());
     key.append(reinterpret_cast<const char*>(t.data()), t.byte_count());
     auto& name = scalars_[key];
     if (name.empty()) name = constant(short_name(kind, id), t);

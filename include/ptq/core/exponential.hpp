@@ -94,7 +94,8 @@ inline real_of<L> log(real_of<L> x) {
   const auto tiny = x < L::constant(1.17549435e-38f);  // smallest normal
   const auto b = L::bits(L::select(tiny, x * L::constant(8388608.0f), x));
   // Exponent of b / sqrt(1/2), so that the mantissa lands in [sqrt(1/2), sqrt(2)).
-  const auto above = b - L::constant_whole(0x3f3504f3);
+  // Without its sign: numbers below 0 become NaN at the end, and no difference may overflow.
+  const auto above = (b & L::constant_whole(0x7fffffff)) - L::constant_whole(0x3f3504f3);
   const auto e = L::to_real(L::shift_right_23(above)) - L::select(tiny, L::constant(23.0f), zero);
   const auto m =
       L::from_bits((above & L::constant_whole(0x007fffff)) + L::constant_whole(0x3f3504f3));

@@ -47,8 +47,8 @@ struct quantize_options {
   std::int64_t subset_size = 300;  // samples read for calibration, at most
   activation_options activations = {};
   ptq::bias_correction correction = ptq::bias_correction::fast;
-  /// The layers inside squeeze-and-excite gates stay in float, as NNCF leaves them. Off: with a
-  /// rounding of its own for each of their values they hold, and a model's size is all theirs.
+  /// The layers inside squeeze-and-excite gates stay in float, as NNCF leaves them. Off by default:
+  /// each of their values has a grid of its own, and their weights can be a third of a small model.
   bool float_squeeze_excite = false;
   ignored_scope ignored = {};
   int threads = 1;  // of the float inferences

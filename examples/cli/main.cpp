@@ -96,8 +96,10 @@ App& add_quantize(App& app, cli::quantize_arguments& a) {
   c.add_option("--target-device", a.target, "any (default) or cpu; they are the same")
       ->check(CLI::IsMember({"any", "cpu"}));
   c.add_option("--range-estimator", a.estimator,
-               "mean_minmax (default), minmax, percentile, mse or entropy")
-      ->check(CLI::IsMember({"minmax", "mean_minmax", "percentile", "mse", "entropy"}));
+               "mean_minmax (default), minmax, percentile, mse, entropy, or automatic: the best "
+               "of them for each value")
+      ->check(CLI::IsMember(
+          {"minmax", "mean_minmax", "percentile", "mse", "entropy", "automatic"}));
   c.add_option("--bias-correction", a.correction, "fast (default) or none")
       ->check(CLI::IsMember({"fast", "none"}));
   c.add_option("--ignore", a.ignored_names, "Nodes that stay in float")

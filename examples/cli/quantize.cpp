@@ -24,7 +24,8 @@ namespace {
 ptq::range_estimator estimator_named(const std::string& name) {
   for (auto e :
        {ptq::range_estimator::minmax, ptq::range_estimator::mean_minmax,
-        ptq::range_estimator::percentile, ptq::range_estimator::mse, ptq::range_estimator::entropy})
+        ptq::range_estimator::percentile, ptq::range_estimator::mse, ptq::range_estimator::entropy,
+        ptq::range_estimator::automatic})
     if (name == ptq::name_of(e)) return e;
   throw ptq::error("--range-estimator: '" + name + "' is none");
 }

@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include <ptq/calibrate/automatic.hpp>
 #include <ptq/calibrate/channel_mean.hpp>
 #include <ptq/calibrate/entropy.hpp>
 #include <ptq/calibrate/mean_minmax.hpp>
@@ -45,6 +46,8 @@ inline calibration::any_observer make_observer(const observer_options& o) {
       return calibration::mse({.symmetric = o.symmetric});
     case range_estimator::entropy:
       return calibration::entropy{};
+    case range_estimator::automatic:
+      return calibration::automatic({.symmetric = o.symmetric});
   }
   return calibration::minmax{};
 }

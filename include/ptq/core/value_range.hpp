@@ -25,7 +25,8 @@ enum class range_estimator : std::uint8_t {
   mean_minmax,  // mean over samples of each sample's smallest and largest (NNCF's default)
   percentile,   // quantiles of all numbers
   mse,          // the range with the least expected squared quantization error
-  entropy       // the symmetric range with the least Kullback-Leibler divergence
+  entropy,      // the symmetric range with the least Kullback-Leibler divergence
+  automatic     // for every value the one of the rules above that costs its numbers least
 };
 
 constexpr const char* name_of(range_estimator e) {
@@ -40,6 +41,8 @@ constexpr const char* name_of(range_estimator e) {
       return "mse";
     case range_estimator::entropy:
       return "entropy";
+    case range_estimator::automatic:
+      return "automatic";
   }
   return "?";
 }

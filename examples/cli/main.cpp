@@ -100,6 +100,14 @@ App& add_quantize(App& app, cli::quantize_arguments& a) {
                "of them for each value")
       ->check(CLI::IsMember(
           {"minmax", "mean_minmax", "percentile", "mse", "entropy", "automatic"}));
+  c.add_option("--weight-bits", a.weight_bits, "2 to 8 (default)")->check(CLI::Range(2, 8));
+  c.add_option("--weight-mode", a.weight_mode,
+               "symmetric (default), or asymmetric: with 2 to 7 bits")
+      ->check(CLI::IsMember({"symmetric", "asymmetric"}));
+  c.add_option("--weight-granularity", a.weight_scales, "per_channel (default) or per_tensor")
+      ->check(CLI::IsMember({"per_channel", "per_tensor"}));
+  c.add_flag("--weight-full-range", a.weight_full_range,
+             "Use the lowest code too: -128 with 8 bits, which has no positive counterpart");
   c.add_option("--bias-correction", a.correction, "fast (default) or none")
       ->check(CLI::IsMember({"fast", "none"}));
   c.add_option("--ignore", a.ignored_names, "Nodes that stay in float")

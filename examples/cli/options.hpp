@@ -37,6 +37,9 @@ struct quantize_arguments : common_arguments {
   sample_arguments samples{.subset_size = 300};
   std::string preset = "performance", target = "any";
   std::string estimator = "mean_minmax", correction = "fast";
+  int weight_bits = 8;
+  std::string weight_mode = "symmetric", weight_scales = "per_channel";
+  bool weight_full_range = false;
   std::vector<std::string> ignored_names, ignored_patterns, ignored_types;
   std::int64_t report_samples = 32;
   int latency_repeats = 20;

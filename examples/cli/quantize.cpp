@@ -35,6 +35,12 @@ ptq::quantize_options options_of(const quantize_arguments& a) {
           .target = a.target == "cpu" ? ptq::target_device::cpu : ptq::target_device::any,
           .subset_size = a.samples.subset_size,
           .activations = {.estimator = estimator_named(a.estimator)},
+          .weights = {.bits = a.weight_bits,
+                      .mode = a.weight_mode == "asymmetric" ? ptq::code_mode::asymmetric
+                                                            : ptq::code_mode::symmetric,
+                      .scales = a.weight_scales == "per_tensor" ? ptq::granularity::per_tensor
+                                                                : ptq::granularity::per_channel,
+                      .narrow_range = !a.weight_full_range},
           .correction =
               a.correction == "none" ? ptq::bias_correction::none : ptq::bias_correction::fast,
           .ignored = {.names = a.ignored_names,

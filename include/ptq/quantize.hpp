@@ -17,6 +17,7 @@
 #include <ptq/calibrate.hpp>
 #include <ptq/graph/graph.hpp>
 #include <ptq/kernels/table.hpp>
+#include <ptq/quantize/devices.hpp>
 #include <ptq/quantize/params.hpp>
 #include <ptq/quantize/placement.hpp>
 #include <ptq/quantize/scheme.hpp>
@@ -63,7 +64,7 @@ inline void write_params(graph& g, const std::vector<value_group>& groups,
 inline bool write_weights(graph& g, const std::vector<weighted_node>& layers,
                           const statistics& observed, const quantize_options& options,
                           std::map<std::string, std::string>& reasons) {
-  layer_quantizer weights(g);
+  layer_quantizer weights(g, weight_grid_of(options));
   bool all = true;
   std::int64_t done = 0;
   for (const auto& layer : layers) {

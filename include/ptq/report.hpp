@@ -67,6 +67,12 @@ inline void add(report& r, const quantize_options& o, std::int64_t samples) {
       {"bias_correction", o.correction == bias_correction::fast ? "fast" : "none"},
       {"subset_size", std::to_string(o.subset_size)},
   };
+  const auto& w = o.weights;
+  if (w.bits != 8) r.settings.emplace_back("weight_bits", std::to_string(w.bits));
+  if (w.mode == code_mode::asymmetric) r.settings.emplace_back("weight_mode", "asymmetric");
+  if (w.scales == granularity::per_tensor)
+    r.settings.emplace_back("weight_granularity", "per_tensor");
+  if (!w.narrow_range) r.settings.emplace_back("weight_range", "full");
   const auto list = [&](const char* what, const std::vector<std::string>& entries) {
     std::string joined;
     for (const auto& e : entries) joined += (joined.empty() ? "" : " ") + e;

@@ -118,6 +118,19 @@ TEST_CASE("codes never reach beyond a clamp that they cover") {
   CHECK(params(0, 3, true, {0, 6}).scale[0] == doctest::Approx(3.0 / 255));
 }
 
+namespace {
+
+std::vector<float> weight_scales(const std::vector<float>& magnitude,
+                                 const std::vector<double>& bias, float input_scale) {
+  std::vector<value_range> r;
+  for (float m : magnitude) r.push_back({-m, 0.5f * m});
+  const auto q = weight_params(r, bias, input_scale);
+  CHECK(q.zero_point == std::vector<std::int32_t>(magnitude.size(), 0));
+  return q.scale;
+}
+
+}  // namespace
+
 TEST_CASE("weights use -127 to 127 per channel") {
   const std::vector<float> m{1.27f, 0.5f, 12.7f};
   const auto s = weight_scales(m, {}, 1);
@@ -145,4 +158,48 @@ TEST_CASE("a bias always fits 2^30 steps") {
         if (std::fabs(b) / (static_cast<double>(sx) * m / 127) < 0x1p29)
           CHECK(s[0] == doctest::Approx(m / 127));
       }
+}
+
+TEST_CASE("every grid of weights holds its range to half a step, zero and no code beyond its bits") {
+  std::mt19937 random(3);
+  std::uniform_real_distribution<float> d(-2, 2);
+  for (int bits = 2; bits <= 8; ++bits)
+    for (int form = 0; form < 8; ++form) {
+      const weight_grid grid{bits, (form & 1) != 0, (form & 2) != 0, (form & 4) != 0};
+      CHECK(grid.highest() == (1 << (bits - 1)) - 1);
+      CHECK(grid.lowest() == -(1 << (bits - 1)) + (grid.narrow ? 1 : 0));
+      for (int i = 0; i < 200; ++i) {
+        std::vector<value_range> r;
+        for (int c = 0; c < 3; ++c) {
+          const float a = d(random), b = d(random);
+          r.push_back({std::min({a, b, 0.0f}), std::max({a, b, 0.0f})});
+        }
+        const auto q = weight_params(r, {}, 1, grid);
+        REQUIRE(q.scale.size() == (grid.per_channel ? 3 : 1));
+        for (std::size_t c = 0; c < 3; ++c) {
+          const auto at = grid.per_channel ? c : 0;
+          const float s = q.scale[at];
+          const int z = q.zero_point[at];
+          CHECK((grid.symmetric ? z == 0 : z >= grid.lowest() && z <= grid.highest()));
+          for (float x : {r[c].min, r[c].max, 0.5f * (r[c].min + r[c].max)}) {
+            const int code = quantize_value(x, s, z, grid.lowest(), grid.highest());
+            CHECK(std::fabs(dequantize_value(code, s, z) - x) <= 0.5001f * s);
+          }
+        }
+      }
+    }
+}
+
+TEST_CASE("a full symmetric range uses the lowest code where the negative side is the longer") {
+  const std::vector<value_range> r{{-2, 1}, {-1, 2}};
+  const auto q = weight_params(r, {}, 1, {.bits = 4, .narrow = false});
+  CHECK(q.scale[0] == 2.0f / 8);
+  CHECK(q.scale[1] == 2.0f / 7);
+}
+
+TEST_CASE("asymmetric weights of one sign use every code") {
+  const std::vector<value_range> r{{0, 3}, {-3, 0}};
+  const auto q = weight_params(r, {}, 1, {.bits = 2, .symmetric = false, .narrow = false});
+  CHECK(q.zero_point == std::vector<std::int32_t>{-2, 1});
+  CHECK(q.scale == std::vector<float>{1, 1});
 }

@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <limits>
 
+#include <ptq/lower.hpp>
 #include <ptq/quantize/weights.hpp>
 #ifdef PTQ_TEST_DISPATCH
 #include <ptq/compiled.hpp>
@@ -182,4 +183,33 @@ TEST_CASE("dead channels keep their bias") {
   const auto& v = g[g.nodes[0].inputs[2]];
   CHECK(v.quant->scale[1] * static_cast<float>(v.constant->view<std::int32_t>()[1]) ==
         doctest::Approx(-7.7).epsilon(1e-6));
+}
+
+TEST_CASE("narrow weights are int8 codes that stay within their bits and run in integers") {
+  for (int bits : {2, 3, 4, 7})
+    for (bool symmetric : {true, false})
+      for (bool per_channel : {true, false}) {
+        network n;
+        n.output(n.conv("y", n.input("x", {1, 3, 5, 5}), 3, 4, {}, 3));
+        auto g = n.done();
+        const auto real = *g.constant_of(g.nodes[0].inputs[1]);
+        g[g.find("x")].quant = input_codes();
+        const weight_grid grid{bits, symmetric, true, per_channel};
+        REQUIRE(!layer_quantizer(g, grid).quantize(0, {}));
+        const auto& w = g[g.nodes[0].inputs[1]];
+        CHECK(w.quant->axis == (per_channel ? 0 : -1));
+        CHECK(w.quant->scale.size() == (per_channel ? 4 : 1));
+        int lowest = 0, highest = 0;
+        for (int code : w.constant->view<std::int8_t>()) {
+          lowest = std::min(lowest, code);
+          highest = std::max(highest, code);
+        }
+        CHECK(lowest >= grid.lowest());
+        CHECK(highest <= grid.highest());
+        CHECK(highest - lowest >= grid.highest());
+        const auto p = lower(g, kernels::reference_kernels());
+        bool integer = false;
+        for (const auto& s : p.steps) integer = integer || (s.what == "Conv" && s.integer);
+        CHECK(integer);
+      }
 }

@@ -57,25 +57,39 @@ inline value_range widened(value_range r, const clamp& act) {
 inline qparams activation_params(value_range r, bool symmetric, const clamp& act,
                                  const std::string& value);
 
-/// Largest magnitudes of the output channels → scales of s8 weights in −127 … 127.
+/// The codes that weights may take.
+struct weight_grid {
+  int bits = 8;  // 2 … 8
+  bool symmetric = true, narrow = true, per_channel = true;
+
+  std::int32_t highest() const { return (1 << (bits - 1)) - 1; }
+  std::int32_t lowest() const { return narrow ? -highest() : -highest() - 1; }
+};
+
+/// Ranges of the output channels → scales and zero points of weights.
 ///
-///   scale[c] = magnitude[c] / 127
+///   symmetric   scale[c] = max(high / highest, -low / -lowest), zero_point 0
+///   asymmetric  the zero point whose grid covers low … high with the smallest step
 ///
-/// magnitude [C]  real units, >= 0, finite
-/// bias      [C] or empty; the scale is raised until |bias[c]| / (input_scale · scale[c]) <= 2^30
-/// returns   [C]  a channel of zeros gets 1 % of the largest channel's scale
-inline std::vector<float> weight_scales(std::span<const float> magnitude,
-                                        std::span<const double> bias, float input_scale);
+/// r         [C]  real units, finite, min <= max; widened to contain 0
+/// bias      [C] or empty; a scale is raised until |bias[c]| / (input_scale · scale[c]) <= 2^30
+/// returns   type s8, one scale per range or, per tensor, one for all (their joined range); a
+/// channel of zeros gets 1 % of the largest channel's scale; axis is left to the caller
+/// exact     every weight lies within half a step of a code; 0 is a code
+/// source    NNCF 3.x. Its symmetric codes that are not narrow have the scale of narrow ones and
+/// leave the lowest code unused; here it serves the side that needs it
+inline qparams weight_params(std::span<const value_range> r, std::span<const double> bias,
+                             float input_scale, const weight_grid& grid = {});
 
 // ---------------------------------------------------------------------------------------------------------------------
 
-/// low < 0 < high → the zero point whose grid of 256 codes covers both with the smallest step, and
-/// that step.
-inline std::pair<std::int32_t, double> covering_grid(double low, double high) {
-  constexpr double top = 255;
+/// low < 0 < high → the zero point, counted from the lowest code, whose grid of top + 1 codes
+/// covers both with the smallest step, and that step.
+inline std::pair<std::int32_t, double> covering_grid(double low, double high, double top = 255) {
   const auto step = [&](double zero) { return std::max(-low / zero, high / (top - zero)); };
-  const double below = std::min(std::max(std::floor(-low * top / (high - low)), 1.0), top - 2);
-  const double zero = step(below) <= step(below + 1) ? below : below + 1;
+  const double below = std::min(std::max(std::floor(-low * top / (high - low)), 1.0), top - 1);
+  const double above = std::min(below + 1, top - 1);
+  const double zero = step(below) <= step(above) ? below : above;
   return {static_cast<std::int32_t>(zero), step(zero)};
 }
 
@@ -108,23 +122,43 @@ inline qparams activation_params(value_range r, bool symmetric, const clamp& act
   return q;
 }
 
-inline std::vector<float> weight_scales(std::span<const float> magnitude,
-                                        std::span<const double> bias, float input_scale) {
+inline qparams weight_params(std::span<const value_range> r, std::span<const double> bias,
+                             float input_scale, const weight_grid& grid) {
+  const auto size_of_range = [](const value_range& x) { return std::max(-x.min, x.max); };
   float largest = 0;
-  for (float m : magnitude) largest = std::max(largest, m);
-  std::vector<float> scales(magnitude.size());
-  for (std::size_t c = 0; c < scales.size(); ++c) {
-    float m = magnitude[c];
-    if (m == 0) m = std::max(0.01f * largest, least_range);
-    scales[c] = std::max(m / 127.0f, least_scale);
-    if (bias.empty()) continue;
-    const double floor = std::fabs(bias[c]) / (0x1p30 * static_cast<double>(input_scale));
-    // One step up covers the rounding of the product input_scale · scale in float.
-    if (static_cast<double>(scales[c]) < floor)
-      scales[c] = std::nextafter(static_cast<float>(floor * (1 + 0x1p-22)),
-                                 std::numeric_limits<float>::max());
+  value_range all;
+  for (const auto& x : r) {
+    largest = std::max(largest, size_of_range(x));
+    all = {std::min(all.min, x.min), std::max(all.max, x.max)};
   }
-  return scales;
+  const double top = grid.highest(), bottom = -grid.lowest();
+  qparams q;
+  q.type = dtype::s8;
+  q.scale.resize(grid.per_channel ? r.size() : 1);
+  q.zero_point.assign(q.scale.size(), 0);
+  for (std::size_t c = 0; c < q.scale.size(); ++c) {
+    const auto& x = grid.per_channel ? r[c] : all;
+    const double low = static_cast<double>(std::min(x.min, 0.0f));
+    double high = static_cast<double>(std::max(x.max, 0.0f));
+    if (low == 0 && high == 0) high = static_cast<double>(std::max(0.01f * largest, least_range));
+    double step = std::max(high / top, -low / bottom);
+    if (!grid.symmetric) {
+      std::int32_t zero = low == 0 ? 0 : static_cast<std::int32_t>(top + bottom);
+      step = (high - low) / (top + bottom);
+      if (low < 0 && high > 0) std::tie(zero, step) = covering_grid(low, high, top + bottom);
+      q.zero_point[c] = grid.lowest() + zero;
+    }
+    q.scale[c] = std::max(static_cast<float>(step), least_scale);
+  }
+  for (std::size_t b = 0; b < bias.size(); ++b) {
+    float& scale = q.scale[grid.per_channel ? b : 0];
+    const double floor = std::fabs(bias[b]) / (0x1p30 * static_cast<double>(input_scale));
+    // One step up covers the rounding of the product input_scale · scale in float.
+    if (static_cast<double>(scale) < floor)
+      scale = std::nextafter(static_cast<float>(floor * (1 + 0x1p-22)),
+                             std::numeric_limits<float>::max());
+  }
+  return q;
 }
 
 }  // namespace ptq::quantization

@@ -17,6 +17,20 @@ enum class preset : std::uint8_t {
   mixed         // asymmetric activations
 };
 
+/// Where the zero point may lie.
+enum class code_mode : std::uint8_t {
+  automatic,  // as preset and target device say
+  symmetric,  // in the middle, or at an end where all numbers have one sign
+  asymmetric  // anywhere
+};
+
+/// How many numbers share a scale.
+enum class granularity : std::uint8_t {
+  automatic,  // as the target device says
+  per_channel,
+  per_tensor
+};
+
 /// `any` and `cpu` are the same: 8-bit activations per tensor, 8-bit weights per output channel.
 enum class target_device : std::uint8_t { any, cpu };
 
@@ -41,11 +55,23 @@ struct activation_options {
   double percentile_tail = 1e-4;  // share of the numbers clipped at each side, by `percentile`
 };
 
+/// Codes of the weights. Below 8 bits they are int8 codes that use fewer levels: the kernels and
+/// the exported file are the same.
+struct weight_options {
+  int bits = 8;                               // 2 … 8
+  code_mode mode = code_mode::automatic;      // symmetric
+  ptq::granularity scales = granularity::automatic;  // per output channel
+  /// Symmetric codes end at -(2^(bits-1) - 1), so that every code has its negative; without, at
+  /// -2^(bits-1), and the scale is taken for whichever side needs it.
+  bool narrow_range = true;
+};
+
 struct quantize_options {
   ptq::preset preset = ptq::preset::performance;
   target_device target = target_device::any;
   std::int64_t subset_size = 300;  // samples read for calibration, at most
   activation_options activations = {};
+  weight_options weights = {};
   ptq::bias_correction correction = ptq::bias_correction::fast;
   /// The layers inside squeeze-and-excite gates stay in float, as NNCF leaves them. Off by default:
   /// each of their values has a grid of its own, and their weights can be a third of a small model.

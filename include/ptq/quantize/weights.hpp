@@ -1,6 +1,6 @@
 #pragma once
 // SPDX-License-Identifier: Apache-2.0
-// Weights → s8 codes per output channel, biases → s32 codes at exactly float(input scale · weight
+// Weights → s8 codes per output channel or tensor, biases → s32 codes at exactly float(input scale · weight
 // scale), with the fast bias correction in between, and the proof that no accumulator can overflow.
 
 #include <cmath>
@@ -58,20 +58,24 @@ inline std::int64_t bias_code(double bias, float scale) {
 /// constant.
 class layer_quantizer {
  public:
-  explicit layer_quantizer(graph& g) : g_(g) {}
+  explicit layer_quantizer(graph& g, const weight_grid& grid = {}) : g_(g), grid_(grid) {}
 
   /// Replaces the weights and bias of node `index`, whose input has qparams, by codes.
   ///
   /// returns  nothing, or why the layer must stay in float (it is unchanged then)
   /// throws   calibration_error naming node and constant if a weight or bias is not finite
-  /// exact    |bias| + Σ|w| · max|x − zero_point| < 2^31 in every channel
+  /// exact    |bias| + Σ|w − zw| · max|x − zero_point| < 2^31 in every channel
   std::optional<std::string> quantize(std::int32_t index, const input_means& input);
 
  private:
   struct codes {
-    std::vector<float> scale;
+    qparams params;
     tensor q;                 // s8, in the constant's own order
     std::vector<float> lost;  // [channels, taps]  w − ŵ
+    float scale(std::size_t c) const { return params.scale[params.per_channel() ? c : 0]; }
+    std::int32_t zero(std::size_t c) const {
+      return params.zero_point[params.per_channel() ? c : 0];
+    }
   };
   codes quantized_weights(const node& n, const tensor& w, const weight_view& v,
                           const std::vector<double>& bias, float input_scale) const;
@@ -79,13 +83,14 @@ class layer_quantizer {
   std::vector<double> shift(const node& n, const weight_view& v, const codes& c,
                             const input_means& input) const;
   value_id add(const std::string& name, tensor t, qparams q);
-  value_id shared(value_id weights, const codes& c, int axis);
+  value_id shared(value_id weights, const codes& c);
   [[noreturn]] void not_finite(const node& n, const value& v, float x) const {
     throw calibration_error("quantize: node '" + n.name + "' (" + op_name(n.what) + "): '" +
                             v.name + "': expected finite numbers, got " + std::to_string(x));
   }
 
   graph& g_;
+  weight_grid grid_;
   std::map<value_id, std::vector<value_id>> made_;  // float constant → code constants
 };
 
@@ -109,24 +114,26 @@ inline layer_quantizer::codes layer_quantizer::quantized_weights(const node& n, 
                                                                  const std::vector<double>& bias,
                                                                  float input_scale) const {
   const auto x = w.view<float>();
-  std::vector<float> magnitude(v.channels);
+  std::vector<value_range> ranges(v.channels);
   for (std::size_t c = 0; c < v.channels; ++c)
     for (std::size_t t = 0; t < v.taps; ++t) {
-      const float m = std::fabs(x[v.at(c, t)]);
-      if (!std::isfinite(m)) not_finite(n, g_[n.inputs[1]], x[v.at(c, t)]);
-      magnitude[c] = std::max(magnitude[c], m);
+      const float r = x[v.at(c, t)];
+      if (!std::isfinite(r)) not_finite(n, g_[n.inputs[1]], r);
+      ranges[c] = joined(ranges[c], {r, r});
     }
-  codes out{.scale = weight_scales(magnitude, bias, input_scale),
+  codes out{.params = weight_params(ranges, bias, input_scale, grid_),
             .q = tensor(dtype::s8, w.dims()),
             .lost = {}};
+  if (grid_.per_channel) out.params.axis = v.axis;
   out.lost.resize(v.channels * v.taps);
   auto q = out.q.mutable_view<std::int8_t>();
   for (std::size_t c = 0; c < v.channels; ++c)
     for (std::size_t t = 0; t < v.taps; ++t) {
       const auto i = v.at(c, t);
-      const auto code = quantize_value(x[i], out.scale[c], 0, -127, 127);
+      const auto code =
+          quantize_value(x[i], out.scale(c), out.zero(c), grid_.lowest(), grid_.highest());
       q[i] = static_cast<std::int8_t>(code);
-      out.lost[c * v.taps + t] = x[i] - dequantize_value(code, out.scale[c], 0);
+      out.lost[c * v.taps + t] = x[i] - dequantize_value(code, out.scale(c), out.zero(c));
     }
   return out;
 }
@@ -162,14 +169,10 @@ inline value_id layer_quantizer::add(const std::string& name, tensor t, qparams 
   return g_.add(std::move(v));
 }
 
-inline value_id layer_quantizer::shared(value_id weights, const codes& c, int axis) {
-  qparams q{.type = dtype::s8,
-            .scale = c.scale,
-            .zero_point = std::vector<std::int32_t>(c.scale.size(), 0),
-            .axis = axis};
+inline value_id layer_quantizer::shared(value_id weights, const codes& c) {
   for (auto id : made_[weights])
-    if (g_[id].quant == q) return id;
-  const auto id = add(g_[weights].name + "_quantized", c.q, std::move(q));
+    if (g_[id].quant == c.params) return id;
+  const auto id = add(g_[weights].name + "_quantized", c.q, c.params);
   made_[weights].push_back(id);
   return id;
 }
@@ -199,10 +202,10 @@ inline std::optional<std::string> layer_quantizer::quantize(std::int32_t index,
   const auto q = c.q.view<std::int8_t>();
   const std::int64_t reach = std::max(x.zero_point[0], 255 - x.zero_point[0]);
   for (std::size_t i = 0; i < v.channels; ++i) {
-    bias_params.scale[i] = x.scale[0] * c.scale[i];
+    bias_params.scale[i] = x.scale[0] * c.scale(i);
     const double steps = std::fabs(bias[i]) / static_cast<double>(bias_params.scale[i]);
     std::int64_t sum = 0;
-    for (std::size_t t = 0; t < v.taps; ++t) sum += std::abs(static_cast<int>(q[v.at(i, t)]));
+    for (std::size_t t = 0; t < v.taps; ++t) sum += std::abs(q[v.at(i, t)] - c.zero(i));
     if (steps + 1 + static_cast<double>(sum * reach) >= 0x1p31)
       return "its accumulator could exceed int32: channel " + std::to_string(i) + " reaches " +
              std::to_string(static_cast<std::int64_t>(steps) + sum * reach);
@@ -210,7 +213,7 @@ inline std::optional<std::string> layer_quantizer::quantize(std::int32_t index,
   }
   const auto name = biased && n.inputs.size() > 2 && n.inputs[2] != none ? g_[n.inputs[2]].name
                                                                          : n.name + "_bias";
-  n.inputs[1] = shared(n.inputs[1], c, v.axis);
+  n.inputs[1] = shared(n.inputs[1], c);
   if (biased) {
     n.inputs.resize(3, none);
     n.inputs[2] = add(name + "_quantized", std::move(bias_codes), std::move(bias_params));

@@ -133,7 +133,7 @@ inline void emit_conv(emitter& e, const node& n, const op::conv& c, fused_adds& 
                      .channel_axis = 0};
   std::string why = integer_refusal(e, call);
   if (why.empty()) {
-    const tensor weights = channels_last_weights(*e.constant(n.inputs[1]));
+    const tensor weights = channels_last_weights(*centred_weights(e, n.inputs[1]));
     why = accumulator_refusal(e, call, weights);
     if (why.empty()) return emit_integer(e, n, call, weights, adds);
   }

@@ -167,7 +167,7 @@ inline void emit_matmul(emitter& e, const node& n, const op::matmul& what, fused
                              .channel_axis = what.trans_b ? 0 : 1};
     why = p.k > 0 ? integer_refusal(e, call) : "it has no terms";
     if (why.empty()) {
-      const tensor& stored = *e.constant(b);
+      const tensor stored = *centred_weights(e, b);
       const tensor weights = what.trans_b ? stored : transposed_matrix(stored);
       why = accumulator_refusal(e, call, weights);
       if (why.empty()) return emit_integer(e, n, call, weights, adds);

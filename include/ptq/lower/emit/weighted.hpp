@@ -5,6 +5,7 @@
 
 #include <cstdlib>
 #include <cstring>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -42,6 +43,29 @@ kernels::prepared prepare_float(const emitter& e, kernels::entry<Args> kernels::
   return e.prepare(exact, args);
 }
 
+/// Codes of constant weights less their zero points: what the kernels multiply. Nothing where one of
+/// them needs more than 8 bits.
+inline std::optional<tensor> centred_weights(const emitter& e, value_id weights) {
+  const auto& q = *e.at(weights).quant;
+  const tensor& codes = *e.constant(weights);
+  bool centred = true;
+  for (auto z : q.zero_point) centred = centred && z == 0;
+  if (centred) return codes;
+  tensor out(dtype::s8, codes.dims());
+  const auto from = codes.view<std::int8_t>();
+  auto to = out.mutable_view<std::int8_t>();
+  std::size_t inner = 1;
+  for (int a = codes.dims().rank() - 1; a > q.axis && q.per_channel(); --a)
+    inner *= static_cast<std::size_t>(codes.dims()[a]);
+  for (std::size_t i = 0; i < from.size(); ++i) {
+    const auto c = q.per_channel() ? i / inner % q.zero_point.size() : 0;
+    const std::int32_t w = from[i] - q.zero_point[c];
+    if (w < -128 || w > 127) return std::nullopt;
+    to[i] = static_cast<std::int8_t>(w);
+  }
+  return out;
+}
+
 /// Why this call can't run in integers; empty if it can.
 inline std::string integer_refusal(const emitter& e, const weighted_call& call) {
   const auto& x = e.at(call.input);
@@ -52,8 +76,8 @@ inline std::string integer_refusal(const emitter& e, const weighted_call& call) 
   if (w.constant->type() != dtype::s8) return std::string("its weights are ") + name_of(w.constant->type()) + ", not s8";
   if (w.quant->per_channel() && w.quant->axis != call.channel_axis)
     return "its weights' scales lie along axis " + std::to_string(w.quant->axis);
-  for (auto z : w.quant->zero_point)
-    if (z != 0) return "its weights have zero point " + std::to_string(z);
+  if (!centred_weights(e, call.weights))
+    return "its weights less their zero points need more than 8 bits";
   if (e.at(call.output).quant && !e.has_codes(call.output)) return "its output's codes are not 8 bits per tensor";
   const auto channels = static_cast<std::size_t>(call.geometry.out_c);
   if (w.quant->scale.size() != 1 && w.quant->scale.size() != channels) return "its weights' scales don't match its channels";

@@ -4,13 +4,13 @@
 #include <string>
 
 #include <ptq/fold.hpp>
-#include <ptq/graph/print.hpp>
 #ifdef PTQ_TEST_DISPATCH
 #include <ptq/compiled.hpp>
 #endif
 
 #include "support/execute.hpp"
 #include "support/network.hpp"
+#include "support/printed.hpp"
 
 using namespace ptq;
 using ptq_test::difference;
@@ -27,16 +27,7 @@ std::string folded(const network& n) {
   const auto g = fold(n.g);
   check(g);
   CHECK(difference(outcome(n.g), outcome(g)) < rounding);
-  std::string s;
-  const auto text = print(g);
-  for (std::size_t i = 0; i < text.size();) {
-    const auto end = text.find('\n', i) + 1;
-    const auto line = text.substr(i, end - i);
-    if (line.rfind("const", 0) != 0 && line.rfind("input", 0) != 0 && line.rfind("output", 0) != 0)
-      s += line;
-    i = end;
-  }
-  return s;
+  return ptq_test::printed_nodes(g);
 }
 
 value_id batch_norm(network& n, value_id x, std::int64_t channels, const std::string& name) {

@@ -6,10 +6,10 @@
 #include <string>
 
 #include <ptq/fuse.hpp>
-#include <ptq/graph/print.hpp>
 
 #include "support/execute.hpp"
 #include "support/network.hpp"
+#include "support/printed.hpp"
 
 using namespace ptq;
 using ptq_test::difference;
@@ -28,16 +28,7 @@ std::string fused(const network& n) {
   const auto g = fuse(fold(n.g));
   check(g);
   CHECK(difference(outcome(n.g), outcome(g)) < rounding);
-  std::string s;
-  const auto text = print(g);
-  for (std::size_t i = 0; i < text.size();) {
-    const auto end = text.find('\n', i) + 1;
-    const auto line = text.substr(i, end - i);
-    if (line.rfind("const", 0) != 0 && line.rfind("input", 0) != 0 && line.rfind("output", 0) != 0)
-      s += line;
-    i = end;
-  }
-  return s;
+  return ptq_test::printed_nodes(g);
 }
 
 /// Adds nodes named after their results.

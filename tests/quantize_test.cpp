@@ -13,27 +13,15 @@
 #endif
 
 #include "quantize/network.hpp"
+#include "support/samples.hpp"
 
 namespace {
 
 using namespace ptq;
+using ptq_test::images;
 using ptq_test::network;
+using ptq_test::normal;
 using ptq_test::positive;
-
-tensor normal(shape dims, unsigned seed) {
-  tensor t(dtype::f32, std::move(dims));
-  std::mt19937 random(seed);
-  std::normal_distribution<float> d(0.2f, 1);
-  for (auto& v : t.mutable_view<float>()) v = d(random);
-  return t;
-}
-
-samples images(std::int64_t n, shape dims) {
-  return [n, dims](std::int64_t i) -> std::optional<sample> {
-    if (i >= n) return std::nullopt;
-    return sample(normal(dims, static_cast<unsigned>(i) + 1));
-  };
-}
 
 /// input 3×8×8 → conv → conv + skip → pool → 5 logits
 graph residual() {

@@ -210,7 +210,7 @@ class exporter {
   /// Names of what lies between a value's real sides: short, for every Q and DQ repeats them.
   std::string short_name(const char* kind, value_id id) { return fresh(kind + std::to_string(id)); }
 
-  /// A scale or zero point; values on one grid share theirs, and all weights their zeros.
+  /// A scale or zero point; values on one grid share theirs.
   std::string shared(const char* kind, value_id id, const tensor& t) {
     std::string key = kind + t.dims().text() + name_of(t.type());
     key.append(reinterpret_cast<const char*>(t.data()), t.byte_count());
@@ -230,7 +230,11 @@ class exporter {
             q.per_channel(),
             is_input_[at(id)],
             node_name};
-    if (q.type != dtype::s32) c.zero_point = shared("z", id, zero_points(q, dims));
+    // Weights have zero points of their own: ONNX Runtime 1.30 refuses a shared one where it turns s8
+    // weights into u8 (session.x64quantprecision on a CPU without VNNI).
+    if (q.type != dtype::s32)
+      c.zero_point = v.constant ? constant(short_name("z", id), zero_points(q, dims))
+                                : shared("z", id, zero_points(q, dims));
     return codes_[id] = std::move(c);
   }
 

@@ -55,7 +55,7 @@ inline void write_params(graph& g, const std::vector<value_group>& groups,
   for (const auto& group : groups) {
     value_range r = observed.at(group.observed[0]).range;
     for (const auto& name : group.observed) r = joined(r, observed.at(name).range);
-    const auto q = activation_params(r, symmetric, group.act, group.observed[0]);
+    const auto q = activation_params(r, symmetric || group.symmetric, group.act, group.observed[0]);
     for (auto id : group.members) g[id].quant = q;
   }
 }

@@ -7,7 +7,7 @@
 // outside read as well keeps its real numbers, and the integer readers get a rounded copy (an
 // identity), except that of a convolution: its result is always rounded where the network goes on
 // from it, so that other runtimes run the convolution in integers too. What leads to the graph's
-// outputs alone stays real: logits and regressions keep full precision.
+// outputs alone stays real, unless asked for: logits and regressions keep full precision.
 
 #include <cstdint>
 #include <limits>
@@ -20,6 +20,7 @@
 #include <ptq/core/kinds.hpp>
 #include <ptq/graph/graph.hpp>
 #include <ptq/quantize/ignored.hpp>
+#include <ptq/quantize/patterns.hpp>
 #include <ptq/quantize/regions.hpp>
 #include <ptq/quantize/scheme.hpp>
 #include <ptq/quantize/squeeze_excite.hpp>
@@ -32,6 +33,7 @@ struct value_group {
   std::vector<value_id> members;      // in placement::network
   std::vector<std::string> observed;  // values of the float graph whose joined range is the group's
   clamp act;                          // bounds that none of them passes
+  bool symmetric = false;             // whatever the preset: they meet in a product
 };
 
 /// A convolution or matrix product with constant weights that runs in integers.
@@ -63,15 +65,21 @@ class placer {
   placer(const graph& g, const quantize_options& options,
          const std::map<std::string, std::string>& reasons) {
     out_.network = g;
-    for (const auto& n : g.nodes) traits_.push_back(traits_of(g, n));
+    fixed_ = fixed_values(g);
+    for (const auto& n : g.nodes) traits_.push_back(traits_of(g, n, fixed_));
     const uses edges(g);
+    outputs_ = options.quantize_outputs;
+    symmetric_products_ = options.model_type == model_type::transformer;
     auto forced = ignored_nodes(g, options.ignored);
+    const auto structural = structural_reasons(g, traits_, edges, options.model_type);
     const auto excite = squeeze_excite_nodes(g, traits_, edges);
     for (std::size_t i = 0; i < forced.size(); ++i) {
       if (auto r = reasons.find(g.nodes[i].name); r != reasons.end()) forced[i] = r->second;
-      if (forced[i].empty() && excite[i] && options.float_squeeze_excite) forced[i] = "squeeze-excite";
+      if (forced[i].empty()) forced[i] = structural[i];
+      if (forced[i].empty() && excite[i] && options.float_squeeze_excite)
+        forced[i] = "squeeze-excite";
     }
-    regions_ = region_finder(g, traits_, edges, std::move(forced)).find();
+    regions_ = region_finder(g, traits_, edges, std::move(forced), outputs_).find();
     rounded_.resize(g.values.size());
     source_.resize(g.values.size());
     std::iota(source_.begin(), source_.end(), 0);
@@ -101,13 +109,13 @@ class placer {
   /// Decides for value `id` of the original graph: rounded, a rounded copy, or neither.
   void round(value_id id, const uses& edges) {
     const auto& v = out_.network[id];
-    if (v.constant || v.type != dtype::f32) return;
+    if (v.constant || fixed_[u(id)] || v.type != dtype::f32) return;
     const auto p = edges.producer[u(id)];
     const bool from_integers = p >= 0 && regions_.integer[u(p)];
     const bool convolution =
         from_integers && std::holds_alternative<op::conv>(out_.network.nodes[u(p)].what);
     const bool output = edges.is_output[u(id)];
-    if (convolution && regions_.continues[u(id)] && !output) {
+    if (from_integers && (output ? outputs_ : convolution && regions_.continues[u(id)])) {
       rounded_[u(id)] = true;
     } else if (from_integers && kinds_need_codes(p)) {
       rounded_[u(id)] = true;
@@ -191,9 +199,14 @@ class placer {
       if (!rounded_[i]) continue;
       const auto id = static_cast<value_id>(i);
       const auto [at, fresh] = index.try_emplace(root(id), out_.groups.size());
-      if (fresh) out_.groups.push_back({.members = {}, .observed = {}, .act = {never, -never}});
+      if (fresh)
+        out_.groups.push_back(
+            {.members = {}, .observed = {}, .act = {never, -never}, .symmetric = false});
       auto& group = out_.groups[at->second];
       group.members.push_back(id);
+      for (const auto& c : edges.consumers[i])
+        group.symmetric =
+            group.symmetric || (symmetric_products_ && kinds_[u(c.node)] == trait::product);
       // What a mover yields is part of what it reads.
       if (moved[i]) continue;
       group.observed.push_back(g[source_[i]].name);
@@ -219,7 +232,9 @@ class placer {
   static constexpr float never = std::numeric_limits<float>::infinity();
 
   placement out_;
+  std::vector<bool> fixed_;          // by value of the original graph
   std::vector<node_traits> traits_;  // by node of the original graph
+  bool outputs_ = false, symmetric_products_ = false;
   regions regions_;
   std::vector<bool> rounded_;     // by value of the network
   std::vector<value_id> source_;  // by value of the network: the original that it copies, or itself

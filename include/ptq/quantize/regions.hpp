@@ -29,10 +29,10 @@ struct regions {
 
 class region_finder {
  public:
-  /// reason: by node, set where a node must stay float
+  /// reason: by node, set where a node must stay float; outputs: the graph's outputs take codes
   region_finder(const graph& g, const std::vector<node_traits>& traits, const uses& edges,
-                std::vector<std::string> reason)
-      : g_(g), traits_(traits), edges_(edges), forced_(std::move(reason)) {}
+                std::vector<std::string> reason, bool outputs = false)
+      : g_(g), traits_(traits), edges_(edges), forced_(std::move(reason)), outputs_(outputs) {}
 
   regions find() {
     while (true) {
@@ -43,6 +43,7 @@ class region_finder {
 
  private:
   static std::size_t u(std::int32_t i) { return static_cast<std::size_t>(i); }
+  bool real_output(value_id id) const { return edges_.is_output[u(id)] && !outputs_; }
   bool reads_codes(const uses::use& c) const {
     return r_.integer[u(c.node)] && c.port < traits_[u(c.node)].activations;
   }
@@ -54,7 +55,7 @@ class region_finder {
   }
 
   void look_at(value_id id) {
-    bool wanted = false, agreed = !edges_.is_output[u(id)], continues = false;
+    bool wanted = false, agreed = !real_output(id), continues = false;
     for (const auto& c : edges_.consumers[u(id)]) {
       const auto& what = traits_[u(c.node)].what;
       wanted = wanted || reads_codes(c);
@@ -74,11 +75,11 @@ class region_finder {
     for (auto id : n.outputs) {
       if (id == none) continue;
       const bool read = !edges_.consumers[u(id)].empty();
-      if (edges_.is_output[u(id)] || (read && !r_.agreed[u(id)])) return false;
-      bool mean = false;
+      if (real_output(id) || (read && !r_.agreed[u(id)])) return false;
+      // With nobody behind it, a result counts only if outputs are to be codes.
+      useful = useful || r_.wanted[u(id)] || edges_.is_output[u(id)];
       for (const auto& c : edges_.consumers[u(id)])
-        mean = mean || traits_[u(c.node)].what == trait::average;
-      useful = useful || r_.wanted[u(id)] || mean;
+        useful = useful || traits_[u(c.node)].what == trait::average;
     }
     return useful;
   }
@@ -133,6 +134,7 @@ class region_finder {
   const std::vector<node_traits>& traits_;
   const uses& edges_;
   std::vector<std::string> forced_;
+  bool outputs_;
   regions r_;
 };
 

@@ -39,14 +39,29 @@ enum class bias_correction : std::uint8_t {
   fast  // per layer, from the mean of its input: no further inference
 };
 
+/// Every node on a way from an input to an output, these included; each by name or address.
+struct ignored_subgraph {
+  std::vector<std::string> inputs, outputs;
+};
+
 /// Nodes that stay in float. A rule that matches nothing is an error: it is a misspelt name more
-/// often than not.
+/// often than not. A name that begins with '@' is an address (graph/address.hpp), which other names
+/// in the file don't change.
 struct ignored_scope {
-  std::vector<std::string> names = {};  // of nodes, exact
-  std::vector<std::string>
-      patterns;  // ECMAScript regular expressions, matched against the whole name
+  std::vector<std::string> names = {};  // of nodes, exact, or addresses
+  std::vector<std::string> patterns =
+      {};  // ECMAScript regular expressions, matched against the whole name
   std::vector<std::string> types = {};  // ONNX operator names, e.g. "Conv"
+  std::vector<ignored_subgraph> subgraphs = {};
   bool validate = true;
+};
+
+/// What kind of network it is, where that changes placement.
+enum class model_type : std::uint8_t {
+  none,
+  /// Sums, differences, means and products of two activations stay in float, and so does the product
+  /// of attention with its values; inputs of the other product are symmetric (NNCF's ModelType).
+  transformer
 };
 
 /// How the range of activations is estimated.
@@ -77,6 +92,9 @@ struct quantize_options {
   /// each of their values has a grid of its own, and their weights can be a third of a small model.
   bool float_squeeze_excite = false;
   ignored_scope ignored = {};
+  ptq::model_type model_type = ptq::model_type::none;
+  /// The graph's outputs are rounded too. Off: logits and regressions keep full precision.
+  bool quantize_outputs = false;
   int threads = 1;  // of the float inferences
   progress report = {};
 };

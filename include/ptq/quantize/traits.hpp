@@ -33,14 +33,21 @@ struct node_traits {
   std::int32_t activations = 1;  // inputs 0 … activations−1 carry codes
 };
 
+/// By value: true where it depends on constants and extents alone (positions, masks, the tables of
+/// rotary embeddings). Once extents are bound it is a constant, and no sample ever moves it.
+inline std::vector<bool> fixed_values(const graph& g);
+
 /// The traits of a node, from its operator, its constants and the ranks that are known.
-inline node_traits traits_of(const graph& g, const node& n);
+///
+/// fixed  as fixed_values; empty: only constants are
+inline node_traits traits_of(const graph& g, const node& n, const std::vector<bool>& fixed = {});
 
 // ---------------------------------------------------------------------------------------------------------------------
 
 struct trait_rules {
   const graph& g;
   const node& n;
+  const std::vector<bool>& fixed;
 
   node_traits stays_float(std::string why) const { return {trait::real, std::move(why), 0}; }
   node_traits stays_float() const {
@@ -48,8 +55,10 @@ struct trait_rules {
   }
   value_id input(std::size_t i) const { return i < n.inputs.size() ? n.inputs[i] : none; }
   bool activation(std::size_t i) const {
-    return input(i) != none && !g[input(i)].constant && g[input(i)].type == dtype::f32;
+    const auto id = input(i);
+    return id != none && !g[id].constant && !is_fixed(id) && g[id].type == dtype::f32;
   }
+  bool is_fixed(value_id id) const { return !fixed.empty() && fixed[static_cast<std::size_t>(id)]; }
   /// -1: unknown
   int rank(value_id id) const { return g[id].shaped ? g[id].dims.rank() : -1; }
   bool image(value_id id) const { return rank(id) == 3 || rank(id) == 4; }
@@ -174,14 +183,32 @@ struct trait_rules {
   }
 };
 
-inline node_traits traits_of(const graph& g, const node& n) {
-  bool reads = false, writes = false;
+inline std::vector<bool> fixed_values(const graph& g) {
+  std::vector<bool> fixed(g.values.size());
+  for (std::size_t i = 0; i < g.values.size(); ++i) fixed[i] = g.values[i].constant.has_value();
+  for (const auto& n : g.nodes) {
+    bool all = true;
+    for (auto id : n.inputs) all = all && (id == none || fixed[static_cast<std::size_t>(id)]);
+    if (!all && !std::holds_alternative<op::shape_of>(n.what)) continue;
+    for (auto id : n.outputs)
+      if (id != none) fixed[static_cast<std::size_t>(id)] = true;
+  }
+  return fixed;
+}
+
+inline node_traits traits_of(const graph& g, const node& n, const std::vector<bool>& fixed) {
+  bool reads = false, writes = false, computed = false;
   for (auto id : n.inputs) reads = reads || (id != none && g[id].type == dtype::f32);
-  for (auto id : n.outputs) writes = writes || (id != none && g[id].type == dtype::f32);
+  for (auto id : n.outputs) {
+    if (id == none) continue;
+    writes = writes || g[id].type == dtype::f32;
+    computed = computed || fixed.empty() || !fixed[static_cast<std::size_t>(id)];
+  }
+  if (!computed) return {trait::outside, "", 0};
   if (std::holds_alternative<op::shape_of>(n.what) || (!reads && !writes))
     return {trait::outside, "", 0};
-  const auto t = std::visit(trait_rules{g, n}, n.what);
-  const bool codes_arrive = t.activations > 0 && trait_rules{g, n}.activation(0);
+  const auto t = std::visit(trait_rules{g, n, fixed}, n.what);
+  const bool codes_arrive = t.activations > 0 && trait_rules{g, n, fixed}.activation(0);
   if (t.what == trait::real || codes_arrive) return t;
   return {trait::real, "its input is constant", 0};
 }

@@ -21,6 +21,7 @@
 #include <ptq/quantize/params.hpp>
 #include <ptq/quantize/placement.hpp>
 #include <ptq/quantize/scheme.hpp>
+#include <ptq/quantize/settings.hpp>
 #include <ptq/quantize/weights.hpp>
 
 namespace ptq {
@@ -102,8 +103,10 @@ graph quantize(const graph& g, const statistics& observed,
     auto p = quantization::place(g, options, reasons);
     quantization::write_params(p.network, p.groups, observed,
                                options.preset == preset::performance);
-    if (quantization::write_weights(p.network, p.weighted, observed, options, reasons))
+    if (quantization::write_weights(p.network, p.weighted, observed, options, reasons)) {
+      record_settings(p.network, options);
       return pruned(std::move(p.network));
+    }
   }
 }
 

@@ -60,27 +60,7 @@ inline void add(report& r, const graph& quantized) {
 /// What was chosen, and how many samples calibration read.
 inline void add(report& r, const quantize_options& o, std::int64_t samples) {
   r.samples = samples;
-  r.settings = {
-      {"preset", o.preset == preset::performance ? "performance" : "mixed"},
-      {"target_device", o.target == target_device::any ? "any" : "cpu"},
-      {"range_estimator", name_of(o.activations.estimator)},
-      {"bias_correction", o.correction == bias_correction::fast ? "fast" : "none"},
-      {"subset_size", std::to_string(o.subset_size)},
-  };
-  const auto& w = o.weights;
-  if (w.bits != 8) r.settings.emplace_back("weight_bits", std::to_string(w.bits));
-  if (w.mode == code_mode::asymmetric) r.settings.emplace_back("weight_mode", "asymmetric");
-  if (w.scales == granularity::per_tensor)
-    r.settings.emplace_back("weight_granularity", "per_tensor");
-  if (!w.narrow_range) r.settings.emplace_back("weight_range", "full");
-  const auto list = [&](const char* what, const std::vector<std::string>& entries) {
-    std::string joined;
-    for (const auto& e : entries) joined += (joined.empty() ? "" : " ") + e;
-    if (!joined.empty()) r.settings.emplace_back(what, joined);
-  };
-  list("ignored_names", o.ignored.names);
-  list("ignored_patterns", o.ignored.patterns);
-  list("ignored_types", o.ignored.types);
+  r.settings = settings_of(o);
 }
 
 /// Errors of outputs and of the layers whose values both programs have.

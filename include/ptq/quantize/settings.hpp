@@ -1,0 +1,68 @@
+#pragma once
+// SPDX-License-Identifier: Apache-2.0
+// The chosen options as names and texts: what reports print, and what a quantized model keeps in its
+// metadata beside the library's version, so that a file says how it was made.
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <ptq/core/version.hpp>
+#include <ptq/graph/graph.hpp>
+#include <ptq/quantize/scheme.hpp>
+
+namespace ptq {
+
+using setting_list = std::vector<std::pair<std::string, std::string>>;
+
+/// Every choice that has a value; lists of the ignored scope only where they hold something.
+inline setting_list settings_of(const quantize_options& o) {
+  setting_list s = {
+      {"preset", o.preset == preset::performance ? "performance" : "mixed"},
+      {"target_device", o.target == target_device::any ? "any" : "cpu"},
+      {"range_estimator", name_of(o.activations.estimator)},
+      {"bias_correction", o.correction == bias_correction::fast ? "fast" : "none"},
+      {"subset_size", std::to_string(o.subset_size)},
+  };
+  const auto& w = o.weights;
+  if (w.bits != 8) s.emplace_back("weight_bits", std::to_string(w.bits));
+  if (w.mode == code_mode::asymmetric) s.emplace_back("weight_mode", "asymmetric");
+  if (w.scales == granularity::per_tensor) s.emplace_back("weight_granularity", "per_tensor");
+  if (!w.narrow_range) s.emplace_back("weight_range", "full");
+  if (o.model_type == model_type::transformer) s.emplace_back("model_type", "transformer");
+  if (o.quantize_outputs) s.emplace_back("quantize_outputs", "true");
+  if (o.float_squeeze_excite) s.emplace_back("float_squeeze_excite", "true");
+  const auto joined = [](const std::vector<std::string>& entries, const char* between) {
+    std::string all;
+    for (const auto& e : entries) all += (all.empty() ? "" : between) + e;
+    return all;
+  };
+  const auto list = [&](const char* what, const std::string& entries) {
+    if (!entries.empty()) s.emplace_back(what, entries);
+  };
+  list("ignored_names", joined(o.ignored.names, " "));
+  list("ignored_patterns", joined(o.ignored.patterns, " "));
+  list("ignored_types", joined(o.ignored.types, " "));
+  std::string parts;
+  for (const auto& part : o.ignored.subgraphs)
+    parts +=
+        (parts.empty() ? "" : " ") + joined(part.inputs, ",") + "=>" + joined(part.outputs, ",");
+  list("ignored_subgraphs", parts);
+  return s;
+}
+
+/// Metadata keys of the library begin with this.
+inline constexpr const char* metadata_prefix = "ptq.";
+
+/// Writes version and settings into the graph's metadata, over those of an earlier run.
+inline void record_settings(graph& g, const quantize_options& o) {
+  std::erase_if(g.metadata,
+                [](const metadata_entry& e) { return e.key.starts_with(metadata_prefix); });
+  const auto add = [&](const std::string& key, std::string text) {
+    g.metadata.push_back({metadata_prefix + key, std::move(text)});
+  };
+  add("version", version);
+  for (auto& [key, text] : settings_of(o)) add(key, text);
+}
+
+}  // namespace ptq

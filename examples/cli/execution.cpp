@@ -12,6 +12,8 @@
 #include <ptq/ptq.hpp>
 #endif
 
+#include <ptq/data_free.hpp>
+
 #include "measure.hpp"
 
 namespace cli {
@@ -19,6 +21,15 @@ namespace cli {
 ptq::quantize_result quantized(const ptq::graph& network, const ptq::samples& data,
                                const ptq::quantize_options& options) {
   return ptq::quantize(network, kernels(), data, options);
+}
+
+ptq::quantize_result quantized_without_data(const ptq::graph& imported, const ptq::graph& network,
+                                            const ptq::samples& synthetic,
+                                            const ptq::quantize_options& options) {
+  ptq::quantize_result r;
+  r.observed = ptq::data_free_statistics(imported, network, kernels(), {synthetic, options});
+  r.network = ptq::quantize(network, r.observed, options);
+  return r;
 }
 
 ptq::accuracy accuracy_of(const ptq::graph& model, const ptq::samples& data,

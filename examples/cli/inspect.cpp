@@ -7,7 +7,9 @@
 
 #include <nlohmann/json.hpp>
 
+#include <ptq/graph/address.hpp>
 #include <ptq/graph/print.hpp>
+#include <ptq/quantize/settings.hpp>
 
 #include "measure.hpp"
 
@@ -59,6 +61,14 @@ void inspect_cpu(const inspect_arguments& a, nlohmann::json& j) {
   }
 }
 
+void list_addresses(const inspect_arguments& a, const ptq::graph& g, nlohmann::json& j) {
+  const auto all = ptq::addresses(g);
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    say(a, all[i] + "  " + g.nodes[i].name + "\n");
+    j["addresses"].push_back({{"address", all[i]}, {"name", g.nodes[i].name}});
+  }
+}
+
 void inspect_model(const inspect_arguments& a, nlohmann::json& j) {
   auto g = read_model(a.model);
   const auto in = ports(g, g.inputs, "input "), out = ports(g, g.outputs, "output");
@@ -71,6 +81,11 @@ void inspect_model(const inspect_arguments& a, nlohmann::json& j) {
   for (const auto& [name, count] : operators) s += " " + name + " " + std::to_string(count);
   s += "\n" + std::to_string(parameters) + " parameters, " +
        (quantized ? "quantized" : "not quantized") + "\n";
+  for (const auto& e : g.metadata)
+    if (e.key.starts_with(ptq::metadata_prefix)) {
+      s += "made with " + e.key + " = " + e.text + "\n";
+      j["made_with"][e.key.substr(std::string(ptq::metadata_prefix).size())] = e.text;
+    }
   say(a, s);
   j["inputs"] = in.json;
   j["outputs"] = out.json;
@@ -79,6 +94,7 @@ void inspect_model(const inspect_arguments& a, nlohmann::json& j) {
   j["quantized"] = quantized;
   try {
     g = simplified(std::move(g));
+    if (a.addresses) list_addresses(a, g, j);
     auto r = steps_of(g, random_sample(g, a.dims, 0));
     r.model = a.model;
     say(a, ptq::text(r));

@@ -80,8 +80,18 @@ void add_model(App& c, std::string& model, const char* name = "MODEL") {
 App& add_quantize(App& app, cli::quantize_arguments& a) {
   auto& c = *app.add_subcommand("quantize", "Float ONNX model and samples -> INT8 ONNX model");
   add_model(c, a.model);
+  c.get_option("MODEL")->required(false);  // --config may name it
   c.add_option("-o,--output", a.out, "The INT8 model (.onnx)")->required()->type_name("OUT");
   add_data(c, a.data);
+  c.get_option("--data")->required(false);
+  c.add_flag("--data-free", a.data_free,
+             "No samples: ranges from batch-norms, and synthetic pictures (preprocessed as given "
+             "below) for the rest")
+      ->excludes("--data");
+  c.add_option("--config", a.config,
+               "Options as JSON in the schema of OpenVINO's POT; those given here count more")
+      ->type_name("FILE")
+      ->check(CLI::ExistingFile);
   c.add_option("--labels", a.labels,
                std::string("Classes of the samples (of --validation, if given); the accuracy of "
                            "both models is then reported. ") +
@@ -110,7 +120,12 @@ App& add_quantize(App& app, cli::quantize_arguments& a) {
              "Use the lowest code too: -128 with 8 bits, which has no positive counterpart");
   c.add_option("--bias-correction", a.correction, "fast (default) or none")
       ->check(CLI::IsMember({"fast", "none"}));
-  c.add_option("--ignore", a.ignored_names, "Nodes that stay in float")
+  c.add_option("--model-type", a.model_type,
+               "transformer: sums and the product of attention with its values stay in float")
+      ->check(CLI::IsMember({"transformer"}));
+  c.add_flag("--quantize-outputs", a.quantize_outputs, "Round the model's outputs too");
+  c.add_option("--ignore", a.ignored_names,
+               "Nodes that stay in float, by name or by address (see inspect --addresses)")
       ->type_name("NAME")
       ->take_all();
   c.add_option("--ignore-pattern", a.ignored_patterns, "Regular expressions of their names")
@@ -118,6 +133,10 @@ App& add_quantize(App& app, cli::quantize_arguments& a) {
       ->take_all();
   c.add_option("--ignore-type", a.ignored_types, "Operators that stay in float, e.g. Softmax")
       ->type_name("TYPE")
+      ->take_all();
+  c.add_option("--ignore-subgraph", a.ignored_subgraphs,
+               "All nodes on a way from A or B to C or D, by name or address")
+      ->type_name("A,B=>C,D")
       ->take_all();
   c.add_option("--report-samples", a.report_samples,
                "Samples for the error of each layer (default 32; 0: none)")
@@ -200,6 +219,8 @@ App& add_benchmark(App& app, cli::benchmark_arguments& a) {
 App& add_inspect(App& app, cli::inspect_arguments& a) {
   auto& c = *app.add_subcommand("inspect", "What a model holds, and how it would run here");
   c.add_option("MODEL", a.model, "ONNX file, float or Q/DQ");
+  c.add_flag("--addresses", a.addresses,
+             "An address of every node: a name for --ignore that converters can't change");
   c.add_flag("--cpu", a.cpu, "The kernels built in, those this CPU runs, and the choice");
   c.add_option("--dim", a.dims, "Extent of a free dimension (default 1)")
       ->type_name("NAME=V")
@@ -251,7 +272,16 @@ int main(int argc, char** argv) {
   cli::benchmark_arguments benchmark;
   cli::inspect_arguments inspect;
   std::function<void()> command;
-  add_quantize(app, quantize).callback([&] { command = [&] { cli::quantize(quantize); }; });
+  auto& quantizes = add_quantize(app, quantize);
+  quantizes.callback([&] {
+    for (const auto* o : quantizes.get_options())
+      if (o->count() > 0) quantize.given.insert(o->get_name());
+    const bool configured = !quantize.config.empty();
+    if (quantize.model.empty() && !configured) throw CLI::RequiredError("MODEL");
+    if (quantize.data.empty() && !configured && !quantize.data_free)
+      throw CLI::RequiredError("--data");
+    command = [&] { cli::quantize(quantize); };
+  });
   add_evaluate(app, evaluate).callback([&] { command = [&] { cli::evaluate(evaluate); }; });
   add_compare(app, compare).callback([&] { command = [&] { cli::compare(compare); }; });
   add_run(app, run).callback([&] { command = [&] { cli::run(run); }; });

@@ -16,6 +16,11 @@ namespace cli {
 ptq::quantize_result quantized(const ptq::graph& network, const ptq::samples& data,
                                const ptq::quantize_options& options);
 
+/// imported: the model as it is in the file.
+ptq::quantize_result quantized_without_data(const ptq::graph& imported, const ptq::graph& network,
+                                            const ptq::samples& synthetic,
+                                            const ptq::quantize_options& options);
+
 ptq::accuracy accuracy_of(const ptq::graph& model, const ptq::samples& data,
                           std::span<const std::int64_t> labels, const common_arguments& a);
 

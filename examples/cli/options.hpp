@@ -4,6 +4,7 @@
 // the commands. Neither side includes the other's heavy headers.
 
 #include <cstdint>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -41,6 +42,11 @@ struct quantize_arguments : common_arguments {
   std::string weight_mode = "symmetric", weight_scales = "per_channel";
   bool weight_full_range = false;
   std::vector<std::string> ignored_names, ignored_patterns, ignored_types;
+  std::vector<std::string> ignored_subgraphs;  // A,B=>C,D
+  std::string model_type;
+  bool quantize_outputs = false, data_free = false;
+  std::string config;           // a file of options; what the command line gives counts more
+  std::set<std::string> given;  // options of the command line
   std::int64_t report_samples = 32;
   int latency_repeats = 20;
   bool brief = false;
@@ -74,7 +80,7 @@ struct benchmark_arguments : common_arguments {
 struct inspect_arguments : common_arguments {
   std::string model;
   std::vector<std::string> dims;
-  bool cpu = false;
+  bool cpu = false, addresses = false;
 };
 
 // Each throws ptq::error where the model, the data or a file is at fault.

@@ -15,6 +15,7 @@
 #include <ptq/export.hpp>
 #endif
 
+#include "config.hpp"
 #include "measure.hpp"
 
 namespace cli {
@@ -22,16 +23,39 @@ namespace cli {
 namespace {
 
 ptq::range_estimator estimator_named(const std::string& name) {
-  for (auto e :
-       {ptq::range_estimator::minmax, ptq::range_estimator::mean_minmax,
-        ptq::range_estimator::percentile, ptq::range_estimator::mse, ptq::range_estimator::entropy,
-        ptq::range_estimator::automatic})
+  for (auto e : {ptq::range_estimator::minmax, ptq::range_estimator::mean_minmax,
+                 ptq::range_estimator::percentile, ptq::range_estimator::mse,
+                 ptq::range_estimator::entropy, ptq::range_estimator::automatic})
     if (name == ptq::name_of(e)) return e;
   throw ptq::error("--range-estimator: '" + name + "' is none");
 }
 
+/// "A,B=>C,D"
+ptq::ignored_subgraph subgraph_of(const std::string& text) {
+  const auto arrow = text.find("=>");
+  if (arrow == std::string::npos)
+    throw ptq::data_error("--ignore-subgraph: expected A,B=>C,D, got '" + text + "'");
+  const auto names = [](const std::string& list) {
+    std::vector<std::string> all(1);
+    for (char c : list) {
+      if (c == ',')
+        all.emplace_back();
+      else
+        all.back() += c;
+    }
+    return all;
+  };
+  return {names(text.substr(0, arrow)), names(text.substr(arrow + 2))};
+}
+
 ptq::quantize_options options_of(const quantize_arguments& a) {
-  return {.preset = a.preset == "mixed" ? ptq::preset::mixed : ptq::preset::performance,
+  std::vector<ptq::ignored_subgraph> subgraphs;
+  for (const auto& text : a.ignored_subgraphs) subgraphs.push_back(subgraph_of(text));
+  const bool transformer = a.model_type == "transformer";
+  return merged(
+      a, {.preset = a.preset == "mixed" || (transformer && !a.given.contains("--preset"))
+                        ? ptq::preset::mixed
+                        : ptq::preset::performance,
           .target = a.target == "cpu" ? ptq::target_device::cpu : ptq::target_device::any,
           .subset_size = a.samples.subset_size,
           .activations = {.estimator = estimator_named(a.estimator)},
@@ -45,9 +69,12 @@ ptq::quantize_options options_of(const quantize_arguments& a) {
               a.correction == "none" ? ptq::bias_correction::none : ptq::bias_correction::fast,
           .ignored = {.names = a.ignored_names,
                       .patterns = a.ignored_patterns,
-                      .types = a.ignored_types},
+                      .types = a.ignored_types,
+                      .subgraphs = subgraphs},
+          .model_type = transformer ? ptq::model_type::transformer : ptq::model_type::none,
+          .quantize_outputs = a.quantize_outputs,
           .threads = a.threads,
-          .report = progress_bar(a)};
+          .report = progress_bar(a)});
 }
 
 /// Labelled samples: all of them, in their own order.
@@ -102,14 +129,18 @@ void require_new_model(const quantize_arguments& a) {
 
 }  // namespace
 
-void quantize(const quantize_arguments& a) {
+void quantize(const quantize_arguments& arguments) {
+  const auto a = completed(arguments);
   const auto network = load_model(a.model);
   require_new_model(a);
-  const auto data = open_data(a.data, a.samples, network);
+  const auto data =
+      a.data_free ? synthetic_data(a.samples, network) : open_data(a.data, a.samples, network);
   const auto validation = validation_of(a, network);
   const auto options = options_of(a);
 
-  const auto made = quantized(network, data, options);
+  const auto made = a.data_free
+                        ? quantized_without_data(read_model(a.model), network, data, options)
+                        : quantized(network, data, options);
   ptq::export_model(made.network, a.out);
 
   // What is measured is the file that was written.

@@ -59,6 +59,9 @@ ptq::sample random_sample(const ptq::graph& model, const std::vector<std::string
 /// The samples that the paths name, preprocessed for the model.
 ptq::samples open_data(const std::vector<std::string>& paths, const sample_arguments& a,
                        const ptq::graph& model);
+/// Samples out of a seed: pictures where the model's one input holds one, preprocessed as the options
+/// say, else numbers.
+ptq::samples synthetic_data(const sample_arguments& a, const ptq::graph& model);
 std::vector<std::int64_t> open_classes(const std::string& path, const sample_arguments& a,
                                        const ptq::samples& from);
 

@@ -208,8 +208,8 @@ inline void read_model(section s, configuration& c) {
 /// Data come from data_source, or from that of the first of the accuracy checker's datasets.
 inline void read_engine(section s, configuration& c) {
   c.data_source = s.text("data_source");
-  if (s.has("type") && s.word("type", {"simplified", "accuracy_checker", "data_free"}) == 2)
-    section::fail(s.at("type"), "simplified or accuracy_checker", "'data_free'; see --data-free");
+  if (s.has("type"))
+    c.data_free = s.word("type", {"simplified", "accuracy_checker", "data_free"}) == 2;
   if (s.has("datasets") && s["datasets"].is_array() && !s["datasets"].empty()) {
     const auto& d = s["datasets"][0];
     if (c.data_source.empty() && d.is_object() && d.contains("data_source") &&

@@ -9,6 +9,7 @@
 //   clamps                        Relu, Relu6, Clip into the layer before
 //   heads                         a last 1x1 convolution on one pixel: a matrix product
 //   rows                          products of rank > 2 with a constant matrix: reshape to rank 2
+//   wide_weights                  foreign codes that less their zero point need 9 bits: two of 8
 //   no_ops, constants (fold)      what that leaves behind
 //
 // Values that survive keep their names, and so do the nodes of layers. No pass looks through a
@@ -23,6 +24,7 @@
 #include <ptq/fuse/normalizations.hpp>
 #include <ptq/fuse/padding.hpp>
 #include <ptq/fuse/rows.hpp>
+#include <ptq/fuse/wide_weights.hpp>
 #include <ptq/graph/graph.hpp>
 
 namespace ptq {
@@ -50,6 +52,7 @@ graph fuse(graph g) {
   }
   fusing::heads(g);
   fusing::rows(g);
+  fusing::wide_weights(g);
   g = fold(std::move(g));
   return infer(std::move(g));
 }

@@ -1,0 +1,21 @@
+# SPDX-License-Identifier: Apache-2.0
+# Every file that tests/coverage.md names exists.
+#   cmake -D ROOT=. -P cmake/check_coverage.cmake
+cmake_minimum_required(VERSION 3.25)
+file(READ ${ROOT}/tests/coverage.md text)
+string(REGEX MATCHALL "`(include|kernels|tests|bench|examples|cmake)/[^`]+`" named "${text}")
+list(LENGTH named count)
+if(count EQUAL 0)
+  message(FATAL_ERROR "coverage: tests/coverage.md names no file")
+endif()
+set(missing "")
+foreach(path IN LISTS named)
+  string(REPLACE "`" "" path ${path})
+  if(NOT EXISTS ${ROOT}/${path})
+    string(APPEND missing "  ${path}\n")
+  endif()
+endforeach()
+if(missing)
+  message(FATAL_ERROR "coverage: named, but not there\n${missing}")
+endif()
+message(STATUS "coverage: ${count} mentions of files hold")

@@ -38,3 +38,7 @@ mkdir -p "$work/models"
 NODE_PATH=$work/runtime/node_modules node tests/interop/interop.js \
   --ptq "$PWD/$build/ptq" --tool "$PWD/$build/tests/interop/ptq_interop" \
   --work "$work/models" --json "$work/interop.json" ${PTQ_DATA_DIR:+--zoo "$PTQ_DATA_DIR"}
+if [ -n "${PTQ_DATA_DIR:-}" ]; then
+  NODE_PATH=$work/runtime/node_modules node tests/interop/float_zoo.js \
+    --ptq "$PWD/$build/ptq" --zoo "$PTQ_DATA_DIR" --work "$work/models"
+fi

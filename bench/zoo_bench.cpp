@@ -5,7 +5,7 @@
 //   SQNR = 10 log10(sum y^2 / sum (y - q)^2), sums over all evaluation samples; the lowest output
 //
 // usage: zoo_bench [--only NAME]... [--preset P] [--range-estimator E] [--json FILE] [--layers]
-//        [--attribute SAMPLES]; models and data are found through PTQ_DATA_DIR
+//        [--attribute SAMPLES] [--model-type transformer]; models and data are found through PTQ_DATA_DIR
 
 #include <cmath>
 #include <cstdio>
@@ -191,6 +191,8 @@ arguments read_arguments(int argc, char** argv) {
       a.json = text;
     } else if (flag == "--preset" && (text == "mixed" || text == "performance")) {
       a.options.preset = text == "mixed" ? ptq::preset::mixed : ptq::preset::performance;
+    } else if (flag == "--model-type" && text == "transformer") {
+      a.options.model_type = ptq::model_type::transformer;
     } else if (flag == "--range-estimator") {
       bool known = false;
       for (auto e : {ptq::range_estimator::minmax, ptq::range_estimator::mean_minmax,

@@ -49,7 +49,8 @@ ptq::quantize_options merged(const quantize_arguments& a, ptq::quantize_options 
   const auto keep = [&](const char* flag, auto& to, const auto& from) {
     if (!a.given.contains(flag)) to = from;
   };
-  keep("--preset", flags.preset, file.preset);
+  // A transformer named on the command line brings its preset along.
+  if (!a.given.contains("--model-type")) keep("--preset", flags.preset, file.preset);
   keep("--target-device", flags.target, file.target);
   keep("--range-estimator", flags.activations, file.activations);
   keep("--bias-correction", flags.correction, file.correction);

@@ -82,6 +82,7 @@ struct trait_rules {
       if (rank(input(0)) == 1 || rank(input(1)) == 1) return stays_float("a product with a vector");
       return {trait::product, "", 2};
     }
+    if (!b && is_fixed(input(1))) return stays_float("its right side depends on extents alone");
     if (!real_constant(input(1))) return stays_float("its left side is constant");
     if (b->dims().rank() != 2) return stays_float("its weights are a batch of matrices");
     if (m.trans_a) return stays_float("its left side is transposed");

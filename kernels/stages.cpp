@@ -13,6 +13,8 @@ template graph fuse(graph);
 template program lower(graph, const kernels::kernel_table&, const lower_options&);
 template statistics calibrate(const graph&, const kernels::kernel_table&, samples,
                               const calibrate_options&);
+template calibration::evidence collect(const graph&, const kernels::kernel_table&, const samples&,
+                                       const calibrate_options&);
 template accuracy classify(runner&, samples, std::span<const std::int64_t>,
                            const validate_options&);
 template comparison compare(runner&, runner&, samples, const validate_options&);

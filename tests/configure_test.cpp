@@ -119,6 +119,24 @@ TEST_CASE("what the file asks for and can't be done is an error with its path") 
           .ends_with("outlier_prob: expected a number, got \"x\""));
 }
 
+TEST_CASE("POT's explicit form of a range estimator is taken side by side") {
+  const auto c = read_configuration(with_params(
+      R"("activations": {"range_estimator": {
+        "min": {"type": "quantile", "aggregator": "hl_estimator", "outlier_prob": 1e-3},
+        "max": {"type": "abs_max", "aggregator": "median", "clipping_value": 6}}})"));
+  const auto& a = c.options.activations;
+  CHECK(a.estimator == range_estimator::custom);
+  CHECK(a.min.statistic == range_statistic::quantile);
+  CHECK(a.min.aggregator == range_aggregator::hl_estimator);
+  CHECK(a.min.outlier_prob == 1e-3);
+  CHECK(a.max.statistic == range_statistic::abs_max);
+  CHECK(a.max.aggregator == range_aggregator::median);
+  CHECK(a.max.clipping_value == 6);
+  const auto again = read_configuration(configuration_text(c.options)).options.activations;
+  CHECK(again.min == a.min);
+  CHECK(again.max == a.max);
+}
+
 TEST_CASE("options as text are the same options again") {
   quantize_options o;
   o.preset = preset::mixed;

@@ -77,6 +77,34 @@ void add_model(App& c, std::string& model, const char* name = "MODEL") {
   c.add_option(name, model, "ONNX file, float or Q/DQ")->required();
 }
 
+void add_ranges(App& c, cli::quantize_arguments& a) {
+  c.add_option("--range-estimator", a.estimator,
+               "mean_minmax (default), minmax, median_minmax, mean_no_outliers_minmax, "
+               "mean_quantile, histogram, percentile, mse, entropy, or automatic: the best of them "
+               "for each value");
+  const auto side = [&](const char* name, std::vector<std::string>& parts, const char* help) {
+    c.add_option(name, parts, help)->delimiter(',')->expected(2)->type_name("STATISTIC,AGGREGATOR");
+  };
+  side("--range-min", a.range_min,
+       "Lower bounds by hand: min, max, abs_max, quantile, abs_quantile, mean or raw of each "
+       "sample; mean, max, min, median, mean_no_outliers, median_no_outliers, histogram or "
+       "hl_estimator over samples");
+  side("--range-max", a.range_max, "Upper bounds likewise");
+  c.add_option("--clipping-value", a.clipping_value, "Largest magnitude of bounds by hand")
+      ->check(CLI::PositiveNumber);
+  c.add_option("--outlier-prob", a.outlier_prob, "Share that quantiles cut off (default 1e-4)");
+  c.add_option("--percentile-tail", a.percentile_tail,
+               "Share that percentile cuts off at each side (default 1e-4)");
+  c.add_option("--save-calibration", a.save_calibration,
+               "Where to keep what calibration sees, for other settings later; written every "
+               "--checkpoint-every samples, and gone on with if it is there")
+      ->type_name("FILE");
+  c.add_option("--calibration", a.calibration, "Use such a file instead of running the samples")
+      ->type_name("FILE");
+  c.add_option("--checkpoint-every", a.checkpoint_every, "Samples (default 50)")
+      ->check(CLI::PositiveNumber);
+}
+
 App& add_quantize(App& app, cli::quantize_arguments& a) {
   auto& c = *app.add_subcommand("quantize", "Float ONNX model and samples -> INT8 ONNX model");
   add_model(c, a.model);
@@ -105,11 +133,7 @@ App& add_quantize(App& app, cli::quantize_arguments& a) {
       ->check(CLI::IsMember({"performance", "mixed"}));
   c.add_option("--target-device", a.target, "any (default) or cpu; they are the same")
       ->check(CLI::IsMember({"any", "cpu"}));
-  c.add_option("--range-estimator", a.estimator,
-               "mean_minmax (default), minmax, percentile, mse, entropy, or automatic: the best "
-               "of them for each value")
-      ->check(CLI::IsMember(
-          {"minmax", "mean_minmax", "percentile", "mse", "entropy", "automatic"}));
+  add_ranges(c, a);
   c.add_option("--weight-bits", a.weight_bits, "2 to 8 (default)")->check(CLI::Range(2, 8));
   c.add_option("--weight-mode", a.weight_mode,
                "symmetric (default), or asymmetric: with 2 to 7 bits")
@@ -230,6 +254,33 @@ App& add_inspect(App& app, cli::inspect_arguments& a) {
   return c;
 }
 
+using calibration_command = void (*)(const cli::calibration_arguments&);
+
+/// merge, diff and show of files that `quantize --save-calibration` writes; each sets `chosen`.
+void add_calibration(App& app, cli::calibration_arguments& a, calibration_command& chosen) {
+  auto& c = *app.add_subcommand("calibration", "Files of quantize --save-calibration");
+  c.require_subcommand(1);
+  const auto add = [&](const char* name, const char* help, calibration_command f) -> App& {
+    auto& s = *c.add_subcommand(name, help);
+    add_common(s, a);
+    s.callback([&chosen, f] { chosen = f; });
+    return s;
+  };
+  auto& merge = add("merge", "Several files of one model -> one", cli::calibration_merge);
+  merge.add_option("FILES", a.files, "At least two")->required()->expected(2, 10000);
+  merge.add_option("-o,--output", a.out, "The merged file")->required()->type_name("FILE");
+  auto& diff = add("diff", "Ranges that differ between two files", cli::calibration_diff);
+  diff.add_option("FILES", a.files, "Two")->required()->expected(2);
+  diff.add_option("--range-estimator", a.estimator, "Whose ranges (default mean_minmax)");
+  auto& show = add("show", "What a file holds, and whether more samples would move its ranges",
+                   cli::calibration_show);
+  show.add_option("FILE", a.files, "One")->required()->expected(1);
+  c.footer(
+      "Examples:\n"
+      "  ptq calibration merge monday.cal tuesday.cal -o both.cal\n"
+      "  ptq quantize cnn.onnx -o cnn.int8.onnx --data train.npy --calibration both.cal");
+}
+
 /// One line, whatever a hostile file put into its names.
 std::string one_line(std::string s) {
   for (char& c : s)
@@ -271,6 +322,8 @@ int main(int argc, char** argv) {
   cli::run_arguments run;
   cli::benchmark_arguments benchmark;
   cli::inspect_arguments inspect;
+  cli::calibration_arguments calibration;
+  calibration_command calibrate = nullptr;
   std::function<void()> command;
   auto& quantizes = add_quantize(app, quantize);
   quantizes.callback([&] {
@@ -290,10 +343,12 @@ int main(int argc, char** argv) {
     if (inspect.model.empty() && !inspect.cpu) throw CLI::RequiredError("MODEL or --cpu");
     command = [&] { cli::inspect(inspect); };
   });
+  add_calibration(app, calibration, calibrate);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
     return app.exit(e) == 0 ? 0 : 2;
   }
+  if (calibrate) command = [&] { calibrate(calibration); };
   return guarded(command);
 }

@@ -4,6 +4,7 @@
 // the commands. Neither side includes the other's heavy headers.
 
 #include <cstdint>
+#include <limits>
 #include <set>
 #include <string>
 #include <vector>
@@ -41,6 +42,11 @@ struct quantize_arguments : common_arguments {
   int weight_bits = 8;
   std::string weight_mode = "symmetric", weight_scales = "per_channel";
   bool weight_full_range = false;
+  std::vector<std::string> range_min, range_max;  // statistic and aggregator, or none
+  double percentile_tail = 1e-4, outlier_prob = 1e-4;
+  double clipping_value = std::numeric_limits<double>::infinity();
+  std::string calibration, save_calibration;
+  std::int64_t checkpoint_every = 50;
   std::vector<std::string> ignored_names, ignored_patterns, ignored_types;
   std::vector<std::string> ignored_subgraphs;  // A,B=>C,D
   std::string model_type;
@@ -83,6 +89,12 @@ struct inspect_arguments : common_arguments {
   bool cpu = false, addresses = false;
 };
 
+struct calibration_arguments : common_arguments {
+  std::vector<std::string> files;
+  std::string out;                        // of merge
+  std::string estimator = "mean_minmax";  // whose ranges diff compares
+};
+
 // Each throws ptq::error where the model, the data or a file is at fault.
 void quantize(const quantize_arguments& a);
 void evaluate(const evaluate_arguments& a);
@@ -90,5 +102,8 @@ void compare(const compare_arguments& a);
 void run(const run_arguments& a);
 void benchmark(const benchmark_arguments& a);
 void inspect(const inspect_arguments& a);
+void calibration_merge(const calibration_arguments& a);
+void calibration_diff(const calibration_arguments& a);
+void calibration_show(const calibration_arguments& a);
 
 }  // namespace cli

@@ -15,6 +15,7 @@
 #include <ptq/export.hpp>
 #endif
 
+#include "calibration.hpp"
 #include "config.hpp"
 #include "measure.hpp"
 
@@ -22,12 +23,33 @@ namespace cli {
 
 namespace {
 
-ptq::range_estimator estimator_named(const std::string& name) {
-  for (auto e : {ptq::range_estimator::minmax, ptq::range_estimator::mean_minmax,
-                 ptq::range_estimator::percentile, ptq::range_estimator::mse,
-                 ptq::range_estimator::entropy, ptq::range_estimator::automatic})
-    if (name == ptq::name_of(e)) return e;
-  throw ptq::error("--range-estimator: '" + name + "' is none");
+/// The entry of a table of names that is called so.
+template <class Table>
+auto named(const Table& table, const std::string& name, const char* option) {
+  for (const auto& [value, called] : table)
+    if (name == called) return value;
+  throw ptq::error(std::string(option) + ": '" + name + "' is none");
+}
+
+/// "STATISTIC,AGGREGATOR" or "" for the default.
+ptq::range_side side_of(const quantize_arguments& a, const std::vector<std::string>& parts,
+                        ptq::range_side side) {
+  side.clipping_value = a.clipping_value;
+  side.outlier_prob = a.outlier_prob;
+  if (parts.empty()) return side;
+  side.statistic = named(ptq::range_statistics, parts.at(0), "--range-min/--range-max");
+  side.aggregator = named(ptq::range_aggregators, parts.at(1), "--range-min/--range-max");
+  return side;
+}
+
+ptq::activation_options activations_of(const quantize_arguments& a) {
+  const bool sides = !a.range_min.empty() || !a.range_max.empty();
+  return {.estimator = sides ? ptq::range_estimator::custom
+                             : named(ptq::range_estimators, a.estimator, "--range-estimator"),
+          .percentile_tail = a.percentile_tail,
+          .outlier_prob = a.outlier_prob,
+          .min = side_of(a, a.range_min, {}),
+          .max = side_of(a, a.range_max, {.statistic = ptq::range_statistic::max})};
 }
 
 /// "A,B=>C,D"
@@ -58,7 +80,7 @@ ptq::quantize_options options_of(const quantize_arguments& a) {
                         : ptq::preset::performance,
           .target = a.target == "cpu" ? ptq::target_device::cpu : ptq::target_device::any,
           .subset_size = a.samples.subset_size,
-          .activations = {.estimator = estimator_named(a.estimator)},
+          .activations = activations_of(a),
           .weights = {.bits = a.weight_bits,
                       .mode = a.weight_mode == "asymmetric" ? ptq::code_mode::asymmetric
                                                             : ptq::code_mode::symmetric,
@@ -125,6 +147,9 @@ void require_new_model(const quantize_arguments& a) {
     throw ptq::io_error("'" + a.out + "': expected another file than the model itself");
   require_writable(a.out);
   require_writable(a.json);
+  if (!a.save_calibration.empty()) require_writable(a.save_calibration);
+  if (!a.save_calibration.empty() && !a.calibration.empty())
+    throw ptq::data_error("--calibration: expected it without --save-calibration");
 }
 
 }  // namespace
@@ -138,9 +163,14 @@ void quantize(const quantize_arguments& arguments) {
   const auto validation = validation_of(a, network);
   const auto options = options_of(a);
 
-  const auto made = a.data_free
-                        ? quantized_without_data(read_model(a.model), network, data, options)
-                        : quantized(network, data, options);
+  const bool keeps = !a.calibration.empty() || !a.save_calibration.empty();
+  if (keeps && a.data_free)
+    throw ptq::data_error("--data-free: expected it without a file of calibration");
+  const auto made =
+      keeps ? quantized_with_file(network, data, options, a)
+      : a.data_free
+          ? quantized_without_data(read_model(a.model), network, data, options)
+          : quantized(network, data, options);
   ptq::export_model(made.network, a.out);
 
   // What is measured is the file that was written.

@@ -18,6 +18,8 @@ extern template graph fuse(graph);
 extern template program lower(graph, const kernels::kernel_table&, const lower_options&);
 extern template statistics calibrate(const graph&, const kernels::kernel_table&, samples,
                                      const calibrate_options&);
+extern template calibration::evidence collect(const graph&, const kernels::kernel_table&,
+                                              const samples&, const calibrate_options&);
 extern template accuracy classify(runner&, samples, std::span<const std::int64_t>,
                                   const validate_options&);
 extern template comparison compare(runner&, runner&, samples, const validate_options&);

@@ -13,6 +13,7 @@
 // A key that no one knows is an error: it is misspelt more often than not. What POT knows and this
 // library does otherwise is an error where the result would differ, and a warning where it wouldn't.
 
+#include <cmath>
 #include <string>
 #include <string_view>
 
@@ -71,14 +72,25 @@ inline std::string configuration_text(const quantize_options& o) {
     weights["mode"] = w.mode == code_mode::symmetric ? "symmetric" : "asymmetric";
   if (w.scales != granularity::automatic)
     weights["granularity"] = w.scales == granularity::per_channel ? "perchannel" : "pertensor";
+  const auto& a = o.activations;
+  json estimator = {{"percentile_tail", a.percentile_tail}, {"outlier_prob", a.outlier_prob}};
+  const auto side = [&](const char* name, const range_side& r) {
+    estimator[name] = {{"type", name_of(r.statistic)},
+                       {"aggregator", name_of(r.aggregator)},
+                       {"outlier_prob", r.outlier_prob}};
+    if (std::isfinite(r.clipping_value)) estimator[name]["clipping_value"] = r.clipping_value;
+  };
+  if (a.estimator == range_estimator::custom) {
+    side("min", a.min);
+    side("max", a.max);
+  } else {
+    estimator["preset"] = name_of(a.estimator);
+  }
   json params = {{"preset", o.preset == preset::performance ? "performance" : "mixed"},
                  {"stat_subset_size", o.subset_size},
                  {"bias_correction", o.correction == bias_correction::fast ? "fast" : "none"},
                  {"weights", weights},
-                 {"activations",
-                  {{"range_estimator",
-                    {{"preset", name_of(o.activations.estimator)},
-                     {"percentile_tail", o.activations.percentile_tail}}}}},
+                 {"activations", {{"range_estimator", estimator}}},
                  {"quantize_outputs", o.quantize_outputs},
                  {"float_squeeze_excite", o.float_squeeze_excite},
                  {"threads", o.threads},

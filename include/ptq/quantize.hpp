@@ -41,7 +41,10 @@ calibrate_options observations(const graph& g, const quantize_options& options) 
     for (const auto& w : p.weighted) o.channel_means.push_back({w.input, w.channel_axis});
   o.observer = {.estimator = options.activations.estimator,
                 .percentile_tail = options.activations.percentile_tail,
-                .symmetric = options.preset == preset::performance};
+                .symmetric = options.preset == preset::performance,
+                .outlier_prob = options.activations.outlier_prob,
+                .min = options.activations.min,
+                .max = options.activations.max};
   o.subset_size = options.subset_size;
   o.threads = options.threads;
   o.report = options.report;

@@ -5,33 +5,36 @@
 // on the value: a far outlier that means nothing asks for clipping, a long tail that carries the
 // signal (attention, residual streams of transformers) asks for the whole range.
 
-#include <span>
+#include <algorithm>
+#include <vector>
 
 #include <ptq/calibrate/entropy.hpp>
 #include <ptq/calibrate/histogram.hpp>
-#include <ptq/calibrate/mean_minmax.hpp>
 #include <ptq/calibrate/mse.hpp>
+#include <ptq/calibrate/sketch.hpp>
 #include <ptq/core/value_range.hpp>
 
 namespace ptq::calibration {
 
-class automatic {
- public:
-  explicit automatic(code_grid grid = {}) : grid_(grid) {}
-  void add(std::span<const float> x, value_range r) {
-    counts_.add(x, r);
-    mean_.add(x, r);
+/// s  with counts
+inline value_range automatic_range(const sketch& s, const code_grid& grid) {
+  const histogram& h = s.counts();
+  const value_range mean{static_cast<float>(s.mins().mean()), static_cast<float>(s.maxs().mean())};
+  std::vector<value_range> candidates{least_error_range(h, grid), h.extremes(), mean,
+                                      least_divergence_range(h, grid.codes)};
+  for (double tail : {1e-5, 1e-4, 1e-3})
+    candidates.push_back(
+        {static_cast<float>(h.quantile(tail)), static_cast<float>(h.quantile(1 - tail))});
+  value_range best = candidates[0];
+  double least = expected_error(h, levels_of(best, grid));
+  for (const auto& r : candidates) {
+    const double e = expected_error(h, levels_of(r, grid), least);
+    if (e < least) {
+      least = e;
+      best = r;
+    }
   }
-  void merge(const automatic& o) {
-    counts_.merge(o.counts_);
-    mean_.merge(o.mean_);
-  }
-  value_range range() const { return least_error_range(counts_, grid_); }
-
- private:
-  code_grid grid_;
-  histogram counts_;
-  mean_minmax mean_;
-};
+  return best;
+}
 
 }  // namespace ptq::calibration

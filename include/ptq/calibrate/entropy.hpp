@@ -4,10 +4,10 @@
 // of Kullback and Leibler. Exact zeros are left out: every grid represents them. Source: Migacz
 // 2017 (TensorRT); 128 levels for magnitudes of signed numbers, 256 where none is negative.
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <limits>
-#include <span>
 #include <vector>
 
 #include <ptq/calibrate/histogram.hpp>
@@ -15,17 +15,30 @@
 
 namespace ptq::calibration {
 
-/// Counts of magnitudes: element i is |x| in [i, i+1) widths of the histogram.
-inline std::vector<double> magnitudes(const histogram& h) {
-  std::vector<double> m;
+/// Counts of magnitudes: element i is |x| in [i, i + 1) widths.
+struct magnitude_counts {
+  std::vector<double> count;
+  double width = 1;
+};
+
+/// Widths are the histogram's, or as many times wider as it takes to need at most 4096 of them
+/// (numbers that are far from 0 and near each other).
+inline magnitude_counts magnitudes(const histogram& h) {
+  const auto index = [&](std::int64_t bin) {
+    const std::int64_t at = h.first() + bin;
+    return at >= 0 ? at : -at - 1;
+  };
+  const auto farthest = std::max(index(0), index(histogram::bins - 1));
+  int shift = 0;
+  while (farthest >> shift >= 2 * histogram::bins) ++shift;
+  magnitude_counts m{{}, std::ldexp(h.width(), shift)};
   for (std::int64_t i = 0; i < histogram::bins; ++i) {
     auto n = h.count(i);
     if (i == h.zero_bin()) n -= h.zeros();
     if (n == 0) continue;
-    const auto at = static_cast<std::int64_t>(std::llround(h.edge(i) / h.width()));
-    const auto index = static_cast<std::size_t>(at >= 0 ? at : -at - 1);
-    if (m.size() <= index) m.resize(index + 1);
-    m[index] += static_cast<double>(n);
+    const auto at = static_cast<std::size_t>(index(i) >> shift);
+    if (m.count.size() <= at) m.count.resize(at + 1);
+    m.count[at] += static_cast<double>(n);
   }
   return m;
 }
@@ -62,34 +75,27 @@ inline double divergence(const std::vector<double>& m, std::size_t kept, std::si
   return sum;
 }
 
-class entropy {
- public:
-  void add(std::span<const float> x, value_range r) { counts_.add(x, r); }
-  void merge(const entropy& o) { counts_.merge(o.counts_); }
-  value_range range() const {
-    const value_range all = counts_.extremes();
-    const bool is_signed = all.min < 0;
-    const std::size_t levels = is_signed ? 128 : 256;
-    const auto m = magnitudes(counts_);
-    if (m.size() <= levels) return all;
-    // The whole range is tried last, so that it wins a tie.
-    double least = std::numeric_limits<double>::infinity();
-    std::size_t best = m.size();
-    const std::size_t stride = 8;
-    for (std::size_t kept = levels; kept < m.size() + stride; kept += stride) {
-      const std::size_t k = std::min(kept, m.size());
-      if (const double d = divergence(m, k, levels); d <= least) {
-        least = d;
-        best = k;
-      }
+/// codes  of the grid: half of them for magnitudes where a number is negative
+inline value_range least_divergence_range(const histogram& h, int codes = 256) {
+  const value_range all = h.extremes();
+  const bool is_signed = all.min < 0;
+  const auto levels = static_cast<std::size_t>(is_signed ? codes / 2 : codes);
+  const auto [m, width] = magnitudes(h);
+  if (m.size() <= levels) return all;
+  // The whole range is tried last, so that it wins a tie.
+  double least = std::numeric_limits<double>::infinity();
+  std::size_t best = m.size();
+  const std::size_t stride = 8;
+  for (std::size_t kept = levels; kept < m.size() + stride; kept += stride) {
+    const std::size_t k = std::min(kept, m.size());
+    if (const double d = divergence(m, k, levels); d <= least) {
+      least = d;
+      best = k;
     }
-    if (best == m.size()) return all;
-    const auto t = static_cast<float>(static_cast<double>(best) * counts_.width());
-    return {is_signed ? -t : 0.0f, t};
   }
-
- private:
-  histogram counts_;
-};
+  if (best == m.size()) return all;
+  const auto t = static_cast<float>(static_cast<double>(best) * width);
+  return {is_signed ? -t : 0.0f, t};
+}
 
 }  // namespace ptq::calibration

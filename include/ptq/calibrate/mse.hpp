@@ -20,14 +20,12 @@ namespace ptq::calibration {
 struct code_grid {
   bool symmetric = true;  // signed: [-t·128/127, t]; [0, t] where no number is negative
   int codes = 256;
-  int power = 2;  // of the error that is averaged: 2, 3 or 4
 };
 
 /// Multiples of a step from low · step to high · step; 0 is one of them.
 struct level_grid {
   double step = 1;
   double low = 0, high = 0;
-  int power = 2;
 };
 
 /// The multiples that a range gives codes to.
@@ -38,11 +36,11 @@ inline level_grid levels_of(value_range r, const code_grid& g) {
   if (!g.symmetric) {
     const double step = (max - min) / top;
     const double zero = step > 0 ? std::nearbyint(-min / step) : 0;
-    return {step, -zero, top - zero, g.power};
+    return {step, -zero, top - zero};
   }
-  if (min >= 0) return {max / top, 0, top, g.power};
+  if (min >= 0) return {max / top, 0, top};
   const double half = g.codes / 2;
-  return {std::max(-min, max) / (half - 1), -half, half - 1, g.power};
+  return {std::max(-min, max) / (half - 1), -half, half - 1};
 }
 
 /// The level nearest to x; at a tie either.
@@ -51,19 +49,13 @@ inline double nearest_level(double x, const level_grid& g) {
   return static_cast<double>(static_cast<std::int32_t>(t < 0 ? t - 0.5 : t + 0.5));
 }
 
-/// |e|^power.
-inline double powered(double e, int power) {
-  const double a = std::fabs(e);
-  return power == 2 ? e * e : power == 3 ? a * a * a : a * a * a * a;
-}
-
-/// ∫ from 0 to x of |t − nearest level|^p dt, for any real x; continuous where the level changes.
+/// ∫ from 0 to x of (t − nearest level)² dt, for any real x; continuous where the level changes.
 ///
-///   n = nearest level,  r = x − n · step:   (2n · (step/2)^(p+1) + r · |r|^p) / (p + 1)
+///   n = nearest level,  r = x − n · step:   n · step³ / 12 + r³ / 3
 inline double error_integral(double x, const level_grid& g) {
   const double n = nearest_level(x, g);
   const double r = x - n * g.step;
-  return (n * g.step * powered(g.step / 2, g.power) + r * powered(r, g.power)) / (g.power + 1);
+  return n * g.step * g.step * g.step / 12 + r * r * r / 3;
 }
 
 /// Mean squared error of all numbers in the histogram on a grid; any number above `enough` if it is
@@ -88,7 +80,7 @@ inline double expected_error(const histogram& h, const level_grid& g,
       sum += static_cast<double>(n) * (at_to - at_a) / (b - a);
     } else {
       const double e = a - nearest_level(a, g) * g.step;
-      sum += static_cast<double>(n) * powered(e, g.power);
+      sum += static_cast<double>(n) * e * e;
     }
   }
   return sum / total;
@@ -135,18 +127,5 @@ inline value_range least_error_range(const histogram& h, const code_grid& g) {
   }
   return best;
 }
-
-class mse {
- public:
-  explicit mse(code_grid grid = {}) : grid_(grid) {}
-  void add(std::span<const float> x, value_range r) { counts_.add(x, r); }
-  void merge(const mse& o) { counts_.merge(o.counts_); }
-  value_range range() const { return least_error_range(counts_, grid_); }
-  const histogram& counts() const { return counts_; }
-
- private:
-  code_grid grid_;
-  histogram counts_;
-};
 
 }  // namespace ptq::calibration

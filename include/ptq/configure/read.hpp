@@ -2,7 +2,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // The sections of a configuration file, one function each.
 
+#include <cmath>
 #include <cstdint>
+#include <limits>
+#include <optional>
 #include <string>
 
 #include <nlohmann/json.hpp>
@@ -56,27 +59,40 @@ inline void read_ignored(section s, ignored_scope& scope) {
   s.end();
 }
 
-/// One side of POT's explicit form: {type, aggregator, outlier_prob}.
+/// One side of POT's explicit form: {type, aggregator, outlier_prob, clipping_value}.
 struct estimator_side {
   std::string type, aggregator;
   double tail = 1e-4;
+  double clipping = std::numeric_limits<double>::infinity();
 };
 inline estimator_side read_side(section s) {
-  estimator_side e{s.text("type"), s.text("aggregator"), 1e-4};
+  estimator_side e{s.text("type"), s.text("aggregator")};
   e.tail = s.real("outlier_prob", e.tail);
+  e.clipping = s.real("clipping_value", e.clipping);
   s.only("granularity", "pertensor", "activations have one scale");
   s.end();
   return e;
 }
 
+/// A side by the names of its statistic and aggregator; nothing if either is none.
+inline std::optional<range_side> named_side(const estimator_side& e) {
+  for (const auto& [statistic, type] : range_statistics)
+    for (const auto& [aggregator, name] : range_aggregators)
+      if (e.type == type && e.aggregator == name)
+        return range_side{statistic, aggregator, e.clipping, e.tail};
+  return std::nullopt;
+}
+
 inline void read_estimator(section s, activation_options& a) {
   using enum range_estimator;
-  constexpr range_estimator all[] = {mean_minmax, minmax, percentile, mse, entropy, automatic};
   if (s.has("min") || s.has("max")) {
     if (!s.has("min") || !s.has("max")) section::fail(s.at("min"), "both min and max", "one");
     const auto low = read_side(s.child("min")), high = read_side(s.child("max"));
-    const bool ends = low.type == "min" && (high.type == "max" || high.type == "abs_max");
-    const bool quantiles = low.type.ends_with("quantile") && high.type.ends_with("quantile");
+    const auto min_side = named_side(low), max_side = named_side(high);
+    const bool clipped = std::isfinite(low.clipping) || std::isfinite(high.clipping);
+    const bool ends = !clipped && low.type == "min" && (high.type == "max" || high.type == "abs_max");
+    const bool quantiles = !clipped && low.aggregator.empty() && high.aggregator.empty() &&
+                           low.type.ends_with("quantile") && high.type.ends_with("quantile");
     if (ends && low.aggregator == "min" && high.aggregator == "max")
       a.estimator = minmax;
     else if (ends && high.aggregator == "mean" &&
@@ -84,21 +100,24 @@ inline void read_estimator(section s, activation_options& a) {
       a.estimator = mean_minmax;
     else if (quantiles && low.tail == high.tail)
       a = {percentile, low.tail};
+    else if (min_side && max_side)
+      a = {.estimator = custom, .min = *min_side, .max = *max_side};
     else
-      section::fail(s.at("min"), "min/min with max/max, min/mean with max/mean, or two quantiles",
+      section::fail(s.at("min"), "a type and an aggregator on either side, or two quantiles",
                     low.type + "/" + low.aggregator + " with " + high.type + "/" + high.aggregator);
   }
   if (const auto preset = s.text("preset"); !preset.empty() && preset != "default") {
     bool found = preset == "quantile";
     if (found) a.estimator = percentile;
-    for (auto e : all)
-      if (preset == name_of(e)) {
+    for (const auto& [e, name] : range_estimators)
+      if (preset == name && e != custom) {
         a.estimator = e;
         found = true;
       }
     if (!found) section::fail(s.at("preset"), "default, quantile or an estimator of ours", preset);
   }
   a.percentile_tail = s.real("percentile_tail", a.percentile_tail);
+  a.outlier_prob = s.real("outlier_prob", a.outlier_prob);
   s.end();
 }
 

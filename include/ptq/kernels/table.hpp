@@ -9,6 +9,7 @@
 #include <memory>
 #include <string>
 
+#include <ptq/core/observation.hpp>
 #include <ptq/core/parallel.hpp>
 #include <ptq/kernels/args.hpp>
 
@@ -61,6 +62,9 @@ struct kernel_table {
   /// the ones above.
   entry<conv_args> fast_conv = nullptr;
   entry<matmul_args> fast_matmul = nullptr;
+
+  /// Calibration's passes over values: nothing to prepare, exact on every ISA.
+  observation_passes observing = {};
 };
 
 /// The scalar specification: every entry set (fast_* apart).

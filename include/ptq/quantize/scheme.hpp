@@ -68,6 +68,9 @@ enum class model_type : std::uint8_t {
 struct activation_options {
   range_estimator estimator = range_estimator::mean_minmax;
   double percentile_tail = 1e-4;  // share of the numbers clipped at each side, by `percentile`
+  double outlier_prob = 1e-4;     // the same of each sample, by `mean_quantile`
+  range_side min = {};            // of `custom`
+  range_side max = {.statistic = range_statistic::max};
 };
 
 /// Codes of the weights. Below 8 bits they are int8 codes that use fewer levels: the kernels and

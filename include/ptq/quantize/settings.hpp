@@ -24,6 +24,13 @@ inline setting_list settings_of(const quantize_options& o) {
       {"bias_correction", o.correction == bias_correction::fast ? "fast" : "none"},
       {"subset_size", std::to_string(o.subset_size)},
   };
+  const auto side = [](const range_side& r) {
+    return std::string(name_of(r.statistic)) + "/" + name_of(r.aggregator);
+  };
+  if (o.activations.estimator == range_estimator::custom) {
+    s.emplace_back("range_min", side(o.activations.min));
+    s.emplace_back("range_max", side(o.activations.max));
+  }
   const auto& w = o.weights;
   if (w.bits != 8) s.emplace_back("weight_bits", std::to_string(w.bits));
   if (w.mode == code_mode::asymmetric) s.emplace_back("weight_mode", "asymmetric");

@@ -10,6 +10,7 @@
 #include <ptq/native/float_conv.hpp>
 #include <ptq/native/float_gemm.hpp>
 #include <ptq/native/isa.hpp>
+#include <ptq/native/observe.hpp>
 #include <ptq/native/pool.hpp>
 #include <ptq/native/qelementwise.hpp>
 #include <ptq/native/qmatmul.hpp>
@@ -37,6 +38,7 @@ constexpr kernels::kernel_table make_table() {
   t.layer_norm = layer_norm<Isa>;
   t.reduce = reduce<Isa>;
   t.copy = copy<Isa>;
+  t.observing = {observe<Isa>, count<Isa>};
   return t;
 }
 

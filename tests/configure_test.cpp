@@ -111,7 +111,7 @@ TEST_CASE("what the file asks for and can't be done is an error with its path") 
   CHECK(failure(R"({"compression": {"algorithms": [{"name": "Ranger"}]}})") ==
         "config: compression.algorithms[0].name: expected DefaultQuantization or "
         "MinMaxQuantization, got 'Ranger'");
-  CHECK(failure(R"({"compression": {"target_device": "GNA"}})") != "");
+  CHECK(failure(R"({"compression": {"target_device": "TPU"}})") != "");
   CHECK(
       failure(
           with_params(
@@ -145,6 +145,8 @@ TEST_CASE("options as text are the same options again") {
   o.activations = {};
   o.activations.estimator = range_estimator::percentile;
   o.activations.percentile_tail = 0.25;
+  o.activations.bits = 16;
+  o.weights.fix = overflow_fix::automatic;
   o.weights = {};
   o.weights.bits = 4;
   o.weights.mode = code_mode::asymmetric;

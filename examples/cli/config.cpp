@@ -52,12 +52,15 @@ ptq::quantize_options merged(const quantize_arguments& a, ptq::quantize_options 
   // A transformer named on the command line brings its preset along.
   if (!a.given.contains("--model-type")) keep("--preset", flags.preset, file.preset);
   keep("--target-device", flags.target, file.target);
-  keep("--range-estimator", flags.activations, file.activations);
+  keep("--range-estimator", flags.activations.estimator, file.activations.estimator);
+  keep("--range-estimator", flags.activations.percentile_tail, file.activations.percentile_tail);
   keep("--bias-correction", flags.correction, file.correction);
   keep("--weight-bits", flags.weights.bits, file.weights.bits);
   keep("--weight-mode", flags.weights.mode, file.weights.mode);
   keep("--weight-granularity", flags.weights.scales, file.weights.scales);
   keep("--weight-full-range", flags.weights.narrow_range, file.weights.narrow_range);
+  keep("--activation-bits", flags.activations.bits, file.activations.bits);
+  keep("--overflow-fix", flags.weights.fix, file.weights.fix);
   keep("--model-type", flags.model_type, file.model_type);
   keep("--quantize-outputs", flags.quantize_outputs, file.quantize_outputs);
   keep("--ignore", flags.ignored.names, file.ignored.names);

@@ -122,6 +122,9 @@ ptq::sample random_sample(const ptq::graph& model, const std::vector<std::string
       case ptq::dtype::boolean:
         fill(t.mutable_view<bool>(), bit);
         break;
+      case ptq::dtype::f8e4m3:
+      case ptq::dtype::f8e5m2:
+        throw ptq::unsupported("input '" + name + "': expected integers or f32, got FP8");
     }
     s.inputs.push_back({name, std::move(t)});
   }

@@ -97,6 +97,7 @@ void inspect_model(const inspect_arguments& a, nlohmann::json& j) {
     if (a.addresses) list_addresses(a, g, j);
     auto r = steps_of(g, random_sample(g, a.dims, 0));
     r.model = a.model;
+    ptq::add(r, g);
     say(a, ptq::text(r));
     j.update(ptq::json(r));
   } catch (const ptq::unsupported& e) {

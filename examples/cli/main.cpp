@@ -129,14 +129,32 @@ App& add_quantize(App& app, cli::quantize_arguments& a) {
       ->type_name("SAMPLES")
       ->expected(1)
       ->take_all();
-  c.add_option("--preset", a.preset, "performance (default): symmetric activations; mixed")
-      ->check(CLI::IsMember({"performance", "mixed"}));
-  c.add_option("--target-device", a.target, "any (default) or cpu; they are the same")
-      ->check(CLI::IsMember({"any", "cpu"}));
+  c.add_option("--mode", a.mode,
+               "int8 (default), fp8_e4m3 or fp8_e5m2: simulated in float, exported as FP8")
+      ->check(CLI::IsMember({"int8", "fp8_e4m3", "fp8_e5m2"}));
+  c.add_option("--preset", a.preset,
+               "performance (default): symmetric activations; mixed: asymmetric ones; accuracy")
+      ->check(CLI::IsMember({"performance", "mixed", "accuracy"}));
+  c.add_option("--target-device", a.target, "any (default), cpu, gpu, npu, vpu or gna (16-bit activations)")
+      ->check(CLI::IsMember({"any", "cpu", "gpu", "npu", "vpu", "gna"}));
+  c.add_option("--activation-mode", a.activation_mode,
+               "symmetric or asymmetric, whatever the preset says")
+      ->check(CLI::IsMember({"symmetric", "asymmetric"}));
+  c.add_option(
+       "--activation-signedness", a.signedness,
+       "signed or unsigned; by default symmetric codes are signed where a number is negative")
+      ->check(CLI::IsMember({"signed", "unsigned"}));
+  c.add_option("--overflow-fix", a.overflow_fix,
+               "Smaller weights for runtimes on x86 without VNNI: none (default; our kernels need "
+               "none), first_layer, all, or automatic: just where a sum could saturate")
+      ->check(CLI::IsMember({"none", "first_layer", "all", "automatic"}));
   add_ranges(c, a);
-  c.add_option("--weight-bits", a.weight_bits, "2 to 8 (default)")->check(CLI::Range(2, 8));
+  c.add_option("--weight-bits", a.weight_bits, "2 to 8 (default), or 16")
+      ->check(CLI::Range(2, 16));
+  c.add_option("--activation-bits", a.activation_bits, "8 (default) or 16: slower, more exact")
+      ->check(CLI::IsMember({8, 16}));
   c.add_option("--weight-mode", a.weight_mode,
-               "symmetric (default), or asymmetric: with 2 to 7 bits")
+               "symmetric (default), or asymmetric; 8 bits then take the slower 16-bit kernels")
       ->check(CLI::IsMember({"symmetric", "asymmetric"}));
   c.add_option("--weight-granularity", a.weight_scales, "per_channel (default) or per_tensor")
       ->check(CLI::IsMember({"per_channel", "per_tensor"}));

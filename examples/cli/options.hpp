@@ -37,9 +37,11 @@ struct quantize_arguments : common_arguments {
   std::vector<std::string> data, validation;
   std::string labels;
   sample_arguments samples{.subset_size = 300};
+  std::string mode = "int8";
   std::string preset = "performance", target = "any";
   std::string estimator = "mean_minmax", correction = "fast";
-  int weight_bits = 8;
+  int weight_bits = 0, activation_bits = 0;  // 0: the device's
+  std::string overflow_fix = "none", activation_mode = "automatic", signedness = "automatic";
   std::string weight_mode = "symmetric", weight_scales = "per_channel";
   bool weight_full_range = false;
   std::vector<std::string> range_min, range_max;  // statistic and aggregator, or none

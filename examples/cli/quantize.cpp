@@ -42,16 +42,6 @@ ptq::range_side side_of(const quantize_arguments& a, const std::vector<std::stri
   return side;
 }
 
-ptq::activation_options activations_of(const quantize_arguments& a) {
-  const bool sides = !a.range_min.empty() || !a.range_max.empty();
-  return {.estimator = sides ? ptq::range_estimator::custom
-                             : named(ptq::range_estimators, a.estimator, "--range-estimator"),
-          .percentile_tail = a.percentile_tail,
-          .outlier_prob = a.outlier_prob,
-          .min = side_of(a, a.range_min, {}),
-          .max = side_of(a, a.range_max, {.statistic = ptq::range_statistic::max})};
-}
-
 /// "A,B=>C,D"
 ptq::ignored_subgraph subgraph_of(const std::string& text) {
   const auto arrow = text.find("=>");
@@ -70,23 +60,55 @@ ptq::ignored_subgraph subgraph_of(const std::string& text) {
   return {names(text.substr(0, arrow)), names(text.substr(arrow + 2))};
 }
 
+ptq::code_mode mode_named(const std::string& name) {
+  return name == "symmetric"    ? ptq::code_mode::symmetric
+         : name == "asymmetric" ? ptq::code_mode::asymmetric
+                                : ptq::code_mode::automatic;
+}
+
+ptq::activation_options activations_of(const quantize_arguments& a) {
+  const bool sides = !a.range_min.empty() || !a.range_max.empty();
+  return {.estimator = sides ? ptq::range_estimator::custom
+                             : named(ptq::range_estimators, a.estimator, "--range-estimator"),
+          .percentile_tail = a.percentile_tail,
+          .outlier_prob = a.outlier_prob,
+          .min = side_of(a, a.range_min, {}),
+          .max = side_of(a, a.range_max, {.statistic = ptq::range_statistic::max}),
+          .bits = a.activation_bits,
+          .mode = mode_named(a.activation_mode),
+          .sign = a.signedness == "signed"     ? ptq::signedness::signed_codes
+                  : a.signedness == "unsigned" ? ptq::signedness::unsigned_codes
+                                               : ptq::signedness::automatic};
+}
+
+ptq::overflow_fix fix_named(const std::string& name) {
+  return name == "first_layer" ? ptq::overflow_fix::first_layer
+         : name == "all"       ? ptq::overflow_fix::all
+         : name == "automatic" ? ptq::overflow_fix::automatic
+                               : ptq::overflow_fix::none;
+}
+
 ptq::quantize_options options_of(const quantize_arguments& a) {
   std::vector<ptq::ignored_subgraph> subgraphs;
   for (const auto& text : a.ignored_subgraphs) subgraphs.push_back(subgraph_of(text));
   const bool transformer = a.model_type == "transformer";
   return merged(
-      a, {.preset = a.preset == "mixed" || (transformer && !a.given.contains("--preset"))
+      a, {.mode = a.mode == "fp8_e4m3"   ? ptq::quantize_mode::fp8_e4m3
+                  : a.mode == "fp8_e5m2" ? ptq::quantize_mode::fp8_e5m2
+                                         : ptq::quantize_mode::integer,
+          .preset = a.preset == "accuracy" ? ptq::preset::accuracy
+                    : a.preset == "mixed" || (transformer && !a.given.contains("--preset"))
                         ? ptq::preset::mixed
                         : ptq::preset::performance,
-          .target = a.target == "cpu" ? ptq::target_device::cpu : ptq::target_device::any,
+          .target = ptq::quantization::device_named(a.target),
           .subset_size = a.samples.subset_size,
           .activations = activations_of(a),
           .weights = {.bits = a.weight_bits,
-                      .mode = a.weight_mode == "asymmetric" ? ptq::code_mode::asymmetric
-                                                            : ptq::code_mode::symmetric,
+                      .mode = mode_named(a.weight_mode),
                       .scales = a.weight_scales == "per_tensor" ? ptq::granularity::per_tensor
                                                                 : ptq::granularity::per_channel,
-                      .narrow_range = !a.weight_full_range},
+                      .narrow_range = !a.weight_full_range,
+                      .fix = fix_named(a.overflow_fix)},
           .correction =
               a.correction == "none" ? ptq::bias_correction::none : ptq::bias_correction::fast,
           .ignored = {.names = a.ignored_names,

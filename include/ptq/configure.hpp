@@ -22,6 +22,7 @@
 #include <ptq/configure/read.hpp>
 #include <ptq/configure/section.hpp>
 #include <ptq/core/error.hpp>
+#include <ptq/quantize/devices.hpp>
 #include <ptq/quantize/scheme.hpp>
 
 namespace ptq {
@@ -67,7 +68,8 @@ inline std::string configuration_text(const quantize_options& o) {
   for (const auto& part : o.ignored.subgraphs)
     ignored["subgraphs"].push_back({{"inputs", part.inputs}, {"outputs", part.outputs}});
   const auto& w = o.weights;
-  json weights = {{"bits", w.bits}, {"narrow_range", w.narrow_range}};
+  json weights = {{"narrow_range", w.narrow_range}};
+  if (w.bits != 0) weights["bits"] = w.bits;
   if (w.mode != code_mode::automatic)
     weights["mode"] = w.mode == code_mode::symmetric ? "symmetric" : "asymmetric";
   if (w.scales != granularity::automatic)
@@ -86,7 +88,10 @@ inline std::string configuration_text(const quantize_options& o) {
   } else {
     estimator["preset"] = name_of(a.estimator);
   }
-  json params = {{"preset", o.preset == preset::performance ? "performance" : "mixed"},
+  constexpr const char* presets[] = {"performance", "mixed", "accuracy"};
+  constexpr const char* fixes[] = {"no", "first_layer", "all", "automatic"};
+  json params = {{"preset", presets[static_cast<std::size_t>(o.preset)]},
+                 {"saturation_fix", fixes[static_cast<std::size_t>(o.weights.fix)]},
                  {"stat_subset_size", o.subset_size},
                  {"bias_correction", o.correction == bias_correction::fast ? "fast" : "none"},
                  {"weights", weights},
@@ -95,7 +100,8 @@ inline std::string configuration_text(const quantize_options& o) {
                  {"float_squeeze_excite", o.float_squeeze_excite},
                  {"threads", o.threads},
                  {"ignored", ignored}};
-  json compression = {{"target_device", o.target == target_device::any ? "any" : "cpu"},
+  if (o.activations.bits != 0) params["activations"]["bits"] = o.activations.bits;
+  json compression = {{"target_device", quantization::row_of(o.target).name},
                       {"algorithms", {{{"name", "DefaultQuantization"}, {"params", params}}}}};
   if (o.model_type == model_type::transformer) compression["model_type"] = "transformer";
   return json{{"compression", compression}}.dump(2);

@@ -147,8 +147,11 @@ program lower(graph g, const kernels::kernel_table& table, const lower_options& 
   lowering::bind_inputs(g, options);
   lowering::resolve_shapes(g);
   g = pruned(std::move(g));
-  bool integers = false;
-  for (const auto& v : g.values) integers = integers || v.quant.has_value();
+  bool integers = false, simulated = false;
+  for (const auto& v : g.values) {
+    integers = integers || v.quant.has_value();
+    simulated = simulated || (v.quant && is_float8(v.quant->type));
+  }
   lowering::emitter e(std::move(g), table, integers || !options.fast_float);
   const uses edges(e.network());
   lowering::fused_adds adds{.edges = &edges, .done = {}, .allowed = !options.keep_values};
@@ -171,6 +174,10 @@ program lower(graph g, const kernels::kernel_table& table, const lower_options& 
   lowering::place_storages(p);
   for (const auto& s : p.steps) p.scratch_bytes = std::max(p.scratch_bytes, s.kernel.scratch);
   if (auto note = lowering::slower_than_cpu(table.isa); !note.empty()) p.notes.push_back(note);
+  if (simulated)
+    p.notes.push_back(
+        "simulated: values and weights are rounded to FP8, the arithmetic is float; accuracy is that "
+        "of FP8, time is not");
   return std::move(p);
 }
 

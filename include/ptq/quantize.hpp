@@ -30,7 +30,7 @@ namespace ptq {
 ///
 /// g        float, folded and fused, with types and, where known, extents
 /// throws   unsupported if the graph is quantized already; error for ignored rules that match
-/// nothing
+/// nothing, and for a scheme that the target device has not
 template <class = void>
 calibrate_options observations(const graph& g, const quantize_options& options) {
   const auto p = quantization::place(g, options);
@@ -41,7 +41,7 @@ calibrate_options observations(const graph& g, const quantize_options& options) 
     for (const auto& w : p.weighted) o.channel_means.push_back({w.input, w.channel_axis});
   o.observer = {.estimator = options.activations.estimator,
                 .percentile_tail = options.activations.percentile_tail,
-                .symmetric = options.preset == preset::performance,
+                .symmetric = quantization::activation_grid_of(options).symmetric,
                 .outlier_prob = options.activations.outlier_prob,
                 .min = options.activations.min,
                 .max = options.activations.max};
@@ -55,11 +55,13 @@ namespace quantization {
 
 /// Writes the qparams of every group.
 inline void write_params(graph& g, const std::vector<value_group>& groups,
-                         const statistics& observed, bool symmetric) {
+                         const statistics& observed, const activation_grid& grid) {
   for (const auto& group : groups) {
     value_range r = observed.at(group.observed[0]).range;
     for (const auto& name : group.observed) r = joined(r, observed.at(name).range);
-    const auto q = activation_params(r, symmetric || group.symmetric, group.act, group.observed[0]);
+    auto own = grid;
+    if (group.symmetric) own.symmetric = true;
+    const auto q = activation_params(r, own, group.act, group.observed[0]);
     for (auto id : group.members) g[id].quant = q;
   }
 }
@@ -68,7 +70,7 @@ inline void write_params(graph& g, const std::vector<value_group>& groups,
 inline bool write_weights(graph& g, const std::vector<weighted_node>& layers,
                           const statistics& observed, const quantize_options& options,
                           std::map<std::string, std::string>& reasons) {
-  layer_quantizer weights(g, weight_grid_of(options));
+  layer_quantizer weights(g, weight_grid_of(options), options.weights.fix);
   bool all = true;
   std::int64_t done = 0;
   for (const auto& layer : layers) {
@@ -98,14 +100,13 @@ inline bool write_weights(graph& g, const std::vector<weighted_node>& layers,
 /// exact     every activation's codes contain 0; a bias has scale input · weight; no accumulator
 /// can overflow
 template <class = void>
-graph quantize(const graph& g, const statistics& observed,
-                      const quantize_options& options = {}) {
+graph quantize(const graph& g, const statistics& observed, const quantize_options& options = {}) {
   std::map<std::string, std::string> reasons;
   // Each turn takes at least one layer back to float, whose neighbours are then placed anew.
   while (true) {
     auto p = quantization::place(g, options, reasons);
     quantization::write_params(p.network, p.groups, observed,
-                               options.preset == preset::performance);
+                               quantization::activation_grid_of(options));
     if (quantization::write_weights(p.network, p.weighted, observed, options, reasons)) {
       record_settings(p.network, options);
       return pruned(std::move(p.network));
@@ -125,7 +126,7 @@ struct quantize_result {
 /// throws    as observations, calibrate and quantize
 template <class = void>
 quantize_result quantize(const graph& g, const kernels::kernel_table& table, samples data,
-                                const quantize_options& options = {}) {
+                         const quantize_options& options = {}) {
   quantize_result r;
   r.observed = calibrate(g, table, std::move(data), observations(g, options));
   r.network = quantize(g, r.observed, options);

@@ -47,8 +47,11 @@ inline report make_report(std::string_view model, const program& p) {
 }
 
 /// Reasons that quantization left in the graph, for layers that have none: a file does not keep
-/// them, so the program of an imported one lacks them.
+/// them, so the program of an imported one lacks them. And what its weights would do in other
+/// runtimes.
 inline void add(report& r, const graph& quantized) {
+  for (auto& l : quantization::overflow_census(quantized))
+    r.overflow.push_back({std::move(l.layer), l.census.pairs, l.census.saturating});
   std::map<std::string_view, const std::string*> reason;
   for (const auto& n : quantized.nodes)
     if (!n.note.empty()) reason.emplace(n.name, &n.note);

@@ -141,7 +141,7 @@ namespace detail_validate {
 /// Values of one run by name, as reals in ONNX order.
 inline tap_function collect(std::map<std::string, tensor>& into) {
   return [&into](const tapped& t) {
-    if (t.type == dtype::f32 || (t.type == dtype::u8 && t.codes)) into[std::string(t.value)] = t.real();
+    if (t.type == dtype::f32 || t.codes) into[std::string(t.value)] = t.real();
   };
 }
 

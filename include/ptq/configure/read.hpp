@@ -99,9 +99,9 @@ inline void read_estimator(section s, activation_options& a) {
              (low.aggregator == "mean" || low.aggregator == "min"))
       a.estimator = mean_minmax;
     else if (quantiles && low.tail == high.tail)
-      a = {percentile, low.tail};
+      a.estimator = percentile, a.percentile_tail = low.tail;
     else if (min_side && max_side)
-      a = {.estimator = custom, .min = *min_side, .max = *max_side};
+      a.estimator = custom, a.min = *min_side, a.max = *max_side;
     else
       section::fail(s.at("min"), "a type and an aggregator on either side, or two quantiles",
                     low.type + "/" + low.aggregator + " with " + high.type + "/" + high.aggregator);
@@ -123,12 +123,9 @@ inline void read_estimator(section s, activation_options& a) {
 
 inline void read_target(section& s, quantize_options& o) {
   if (s.has("target_device")) {
-    constexpr std::size_t first_other = 4;
-    const auto device = s.word("target_device", {"any", "cpu", "gpu", "npu", "vpu", "gna"});
-    if (device >= first_other)
-      section::fail(s.at("target_device"), "any, cpu, gpu or npu", s["target_device"].dump());
-    // At 8 bits the scheme of all of them is that of the CPU (NNCF's rule).
-    o.target = device == 0 ? target_device::any : target_device::cpu;
+    using enum target_device;
+    constexpr target_device of[] = {any, cpu, gpu, npu, npu, gna};
+    o.target = of[s.word("target_device", {"any", "cpu", "gpu", "npu", "vpu", "gna"})];
   }
   if (s.has("model_type")) {
     s.word("model_type", {"transformer"});
@@ -138,8 +135,9 @@ inline void read_target(section& s, quantize_options& o) {
 }
 
 inline void read_weights(section s, weight_options& w) {
-  w.bits = static_cast<int>(s.count("bits", 2, w.bits));
-  if (w.bits > 8) section::fail(s.at("bits"), "2 to 8", std::to_string(w.bits));
+  const auto bits = static_cast<int>(s.count("bits", 2, w.bits == 0 ? 8 : w.bits));
+  if (bits > 8 && bits != 16) section::fail(s.at("bits"), "2 to 8, or 16", std::to_string(bits));
+  if (s.has("bits")) w.bits = bits;
   if (s.has("mode"))
     w.mode = s.word("mode", {"symmetric", "asymmetric"}) == 0 ? code_mode::symmetric
                                                               : code_mode::asymmetric;
@@ -147,8 +145,8 @@ inline void read_weights(section s, weight_options& w) {
     w.scales = s.word("granularity", {"perchannel", "pertensor"}) == 0 ? granularity::per_channel
                                                                        : granularity::per_tensor;
   w.narrow_range = s.flag("narrow_range", w.narrow_range);
-  if (s.has("level_low") && s["level_low"] == -(1 << (w.bits - 1))) w.narrow_range = false;
-  const int top = (1 << (w.bits - 1)) - 1, low = w.narrow_range ? -top : -top - 1;
+  if (s.has("level_low") && s["level_low"] == -(1 << (bits - 1))) w.narrow_range = false;
+  const int top = (1 << (bits - 1)) - 1, low = w.narrow_range ? -top : -top - 1;
   s.only("level_low", low, "the lowest code");
   s.only("level_high", top, "the highest code");
   s.idle("range_estimator", "the range of weights is that of their magnitudes");
@@ -156,13 +154,15 @@ inline void read_weights(section s, weight_options& w) {
 }
 
 inline void read_activations(section s, quantize_options& o) {
-  s.only("bits", 8, "the width of activations");
+  const auto bits = static_cast<int>(s.count("bits", 2, 8));
+  if (bits != 8 && bits != 16) section::fail(s.at("bits"), "8 or 16", std::to_string(bits));
+  if (s.has("bits")) o.activations.bits = bits;
   if (s.has("mode"))
     o.preset =
         s.word("mode", {"symmetric", "asymmetric"}) == 0 ? preset::performance : preset::mixed;
   s.only("granularity", "pertensor", "activations have one scale");
   s.only("level_low", 0, "the lowest code");
-  s.only("level_high", 255, "the highest code");
+  s.only("level_high", (1 << bits) - 1, "the highest code");
   if (s.has("range_estimator")) read_estimator(s.child("range_estimator"), o.activations);
   s.end();
 }
@@ -170,10 +170,11 @@ inline void read_activations(section s, quantize_options& o) {
 inline void read_params(section s, configuration& c) {
   auto& o = c.options;
   read_target(s, o);
-  if (s.has("preset"))
-    o.preset = s.word("preset", {"performance", "symmetric", "mixed", "accuracy", "asymmetric"}) < 2
-                   ? preset::performance
-                   : preset::mixed;
+  if (s.has("preset")) {
+    using enum preset;
+    constexpr ptq::preset of[] = {performance, performance, mixed, accuracy, mixed};
+    o.preset = of[s.word("preset", {"performance", "symmetric", "mixed", "accuracy", "asymmetric"})];
+  }
   o.subset_size = s.count("stat_subset_size", 1, o.subset_size);
   c.shuffle = s.flag("shuffle_data", false);
   c.seed = static_cast<std::uint64_t>(s.count("seed", 0, 0));
@@ -184,13 +185,17 @@ inline void read_params(section s, configuration& c) {
   if (s.has("weights")) read_weights(s.child("weights"), o.weights);
   if (s.has("activations")) read_activations(s.child("activations"), o);
   s.only("use_fast_bias", true, "see --bias-correction for the others");
+  if (s.has("saturation_fix")) {
+    using enum overflow_fix;
+    constexpr overflow_fix of[] = {first_layer, all, none, none, automatic};
+    o.weights.fix = of[s.word("saturation_fix", {"first_layer", "all", "no", "none", "automatic"})];
+  }
   if (s.has("bias_correction"))
     o.correction = s.word("bias_correction", {"fast", "none"}) == 0 ? bias_correction::fast
                                                                     : bias_correction::none;
   s.only("apply_for_all_nodes", false, "layers without bias get one wherever it helps");
   s.only("use_layerwise_tuning", false, "there is no gradient-based tuning of scales");
   s.idle("threshold", "a bias moves as far as the measured shift says");
-  s.idle("saturation_fix", "sums are exact on every CPU, so nothing has to be fixed");
   s.idle("inplace_statistics", "statistics are always taken in place");
   s.idle("dump_intermediate_model", "there is no intermediate model");
   s.end();

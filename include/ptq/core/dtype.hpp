@@ -1,6 +1,6 @@
 #pragma once
 // SPDX-License-Identifier: Apache-2.0
-// Element types of tensors. fp16, bf16 and double exist in files only: import converts them to f32, so the rest of the
+// Element types of tensors. The two of FP8 are codes: they exist in constants and qparams only. fp16, bf16 and double exist in files only: import converts them to f32, so the rest of the
 // library meets one real type.
 
 #include <cstddef>
@@ -8,7 +8,7 @@
 
 namespace ptq {
 
-enum class dtype : std::uint8_t { f32, s64, s32, s16, u16, s8, u8, boolean };
+enum class dtype : std::uint8_t { f32, s64, s32, s16, u16, s8, u8, boolean, f8e4m3, f8e5m2 };
 
 constexpr std::size_t size_of(dtype t) {
   switch (t) {
@@ -31,6 +31,8 @@ constexpr const char* name_of(dtype t) {
     case dtype::s8: return "s8";
     case dtype::u8: return "u8";
     case dtype::boolean: return "bool";
+    case dtype::f8e4m3: return "f8e4m3";
+    case dtype::f8e5m2: return "f8e5m2";
   }
   return "?";
 }

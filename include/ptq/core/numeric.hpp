@@ -66,6 +66,20 @@ inline std::int32_t requantize_value(std::int32_t acc, float multiplier, std::in
   return static_cast<std::int32_t>(round_half_even(c)) + zero_point;
 }
 
+/// A sum of 16-bit products → code: clamp(round_half_even(acc · multiplier), lo − z, hi − z) + z in
+/// double, where |acc| < 2^53 is exact. Clamped first, like requantize_value: what is split into
+/// whole and fraction is small.
+inline std::int32_t requantize_wide(std::int64_t acc, double multiplier, std::int32_t zero_point,
+                                    std::int32_t lo, std::int32_t hi) {
+  const double p = static_cast<double>(acc) * multiplier;
+  const double c = std::min(std::max(p, static_cast<double>(lo - zero_point)),
+                            static_cast<double>(hi - zero_point));
+  const double low = std::floor(c), part = c - low;
+  const auto whole = static_cast<std::int32_t>(low);
+  const bool up = part > 0.5 || (part == 0.5 && whole % 2 != 0);
+  return whole + (up ? 1 : 0) + zero_point;
+}
+
 /// A multiplier rounded to 15 significant bits: its product with a 9-bit code difference is exact
 /// in float, so a sum of two such products is rounded once, with or without a fused multiply-add.
 inline float short_multiplier(float m) {

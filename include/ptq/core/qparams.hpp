@@ -11,7 +11,7 @@ namespace ptq {
 
 /// Parameters of an affine code. scale and zero_point have one element, or one per index of `axis`.
 struct qparams {
-  dtype type = dtype::u8;                // u8 or s8 for values, s8 for weights, s32 for biases
+  dtype type = dtype::u8;                // u8 … s16 or FP8 for values and weights, s32 for biases
   std::vector<float> scale = {1.0f};     // real units per step, > 0, finite
   std::vector<std::int32_t> zero_point = {0};
   int axis = -1;                         // -1: one scale for the tensor

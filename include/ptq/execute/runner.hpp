@@ -43,6 +43,8 @@ tensor converted(const tensor& t) {
     case dtype::u8: fill(t.view<std::uint8_t>()); break;
     case dtype::boolean: fill(t.view<bool>()); break;
     case dtype::f32: fill(t.view<float>()); break;
+    case dtype::f8e4m3:
+    case dtype::f8e5m2: throw data_error("sample: expected integers or f32, got " + std::string(name_of(t.type())));
   }
   return out;
 }

@@ -68,6 +68,26 @@ struct qconv_args {
   int_epilogue epilogue;
 };
 
+/// Convolution of codes of 8 or 16 bits with weights of up to 16: what qconv_args is too narrow for.
+///
+///   acc[o] = bias[o] + Σ w[o,h,w,i] · (x[…] − x_zero_point)   in 64 bits; taps outside contribute 0
+///   y_type f32: y = min(max(float(double(acc) · multiplier[c]), float_low), float_high)
+///   otherwise:  q = requantize_wide(acc, multiplier[c], zero_point, low, high)
+/// src: x u8 or u16 (x_type); dst: u8, u16 or f32 (y_type)
+/// The caller guarantees |bias| + Σ|w| · max|x − z| < 2^53 per output channel.
+struct wide_conv_args {
+  conv_geometry geometry;
+  const std::int16_t* weights = nullptr;  // [out_c, kernel_h, kernel_w, in_c / groups]
+  const std::int32_t* bias = nullptr;     // [out_c] or null
+  dtype x_type = dtype::u16;
+  std::int32_t x_zero_point = 0;
+  std::span<const double> multiplier;  // [out_c], or [1] for all
+  dtype y_type = dtype::u16;
+  float float_low = -std::numeric_limits<float>::infinity();
+  float float_high = std::numeric_limits<float>::infinity();
+  std::int32_t zero_point = 0, low = 0, high = 65535;
+};
+
 /// Batched product of two activations: acc = Σ_k (a − za) · (b − zb); src: a u8, b u8; dst u8, or f32 if to_float.
 /// Batch i reads a + a_offset[i], b + b_offset[i] and writes c + i · m · n.
 /// a is [m,k] rows (a_trans: [k,m]), b is [k,n] (b_trans: [n,k]), all contiguous.

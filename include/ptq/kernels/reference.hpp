@@ -9,6 +9,7 @@
 #include <ptq/kernels/reference/move.hpp>
 #include <ptq/kernels/reference/pool.hpp>
 #include <ptq/kernels/reference/rows.hpp>
+#include <ptq/kernels/reference/wide_conv.hpp>
 #include <ptq/kernels/table.hpp>
 
 namespace ptq::kernels {
@@ -32,6 +33,9 @@ inline const kernel_table& reference_kernels() {
       .layer_norm = reference::layer_norm,
       .reduce = reference::reduce,
       .copy = reference::copy,
+      .wide_conv = reference::wide_conv,
+      .wide_quantize = reference::wide_quantize,
+      .wide_dequantize = reference::wide_dequantize,
   };
   return table;
 }

@@ -58,6 +58,10 @@ struct kernel_table {
   entry<reduce_args> reduce = nullptr;         // exact_float
   entry<copy_args> copy = nullptr;
 
+  entry<wide_conv_args> wide_conv = nullptr;
+  entry<quantize_args> wide_quantize = nullptr;      // codes are u16
+  entry<dequantize_args> wide_dequantize = nullptr;  // codes are u16
+
   /// Faster kernels for programs that hold no integers (baseline, calibration): not bit-equal across ISAs. Null: use
   /// the ones above.
   entry<conv_args> fast_conv = nullptr;

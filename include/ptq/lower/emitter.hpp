@@ -7,10 +7,12 @@
 #include <cassert>
 #include <cmath>
 #include <map>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include <ptq/core/float8.hpp>
 #include <ptq/core/numeric.hpp>
 #include <ptq/graph/graph.hpp>
 #include <ptq/graph/print.hpp>
@@ -35,14 +37,23 @@ kernels::prepared plain_kernel(const char* name, F f, std::int64_t units = 1) {
 
 inline std::string label(const node& n) { return "node '" + n.name + "' (" + op_name(n.what) + ")"; }
 
-/// Activation codes inside a program are u8: an s8 code is the u8 code less 128.
+/// Activation codes inside a program are unsigned: an s8 code is the u8 code less 128.
 inline code code_of(const qparams& q) {
-  return {q.scale[0], q.zero_point[0] + (q.type == dtype::s8 ? 128 : 0)};
+  const bool wide = q.type == dtype::s16 || q.type == dtype::u16;
+  return {q.scale[0], q.zero_point[0] - lowest_code(q.type), wide ? dtype::u16 : dtype::u8};
+}
+/// Codes of 16 bits, one scale for the tensor: convolutions and products with constants take them,
+/// all else computes on their real numbers.
+inline bool takes_wide_codes(const std::optional<qparams>& q) {
+  return q && !q->per_channel() && (q->type == dtype::u16 || q->type == dtype::s16);
 }
 /// Codes that the kernels take: 8 bits, one scale for the tensor.
 inline bool takes_codes(const std::optional<qparams>& q) {
   return q && !q->per_channel() && (q->type == dtype::u8 || q->type == dtype::s8);
 }
+
+inline constexpr const char* simulated_note =
+    "simulated: rounded to FP8 numbers, computed in float";
 
 class emitter {
  public:
@@ -71,6 +82,7 @@ class emitter {
   const shape& dims(value_id id) const { return g_[id].dims; }
   const tensor* constant(value_id id) const { return g_.constant_of(id); }
   bool has_codes(value_id id) const { return takes_codes(g_[id].quant); }
+  bool has_wide_codes(value_id id) const { return takes_wide_codes(g_[id].quant); }
   code codes_of(value_id id) const { return code_of(*g_[id].quant); }
 
   /// The order of the form that a value was produced in; ONNX order for constants.
@@ -101,7 +113,7 @@ class emitter {
     return create(at(id).name, at(id).type, dims(id), std::move(o));
   }
   int create_codes(value_id id, order o) {
-    return create(at(id).name, dtype::u8, dims(id), std::move(o), codes_of(id));
+    return create(at(id).name, codes_of(id).type, dims(id), std::move(o), codes_of(id));
   }
 
   step& emit(const node& n, kernels::prepared k, std::vector<int> src, int dst, bool integer = false);
@@ -136,6 +148,7 @@ class emitter {
     forms_[static_cast<std::size_t>(id)].push_back(s);
     return s;
   }
+  int rounded_to_grid(value_id id, int s);
   step& convert(const char* what, kernels::prepared k, int src, int dst);
 
   graph g_;
@@ -150,6 +163,8 @@ class emitter {
 
 inline int emitter::create(std::string name, dtype type, shape dims, order memory,
                            std::optional<code> c) {
+  if (is_float8(type))
+    throw unsupported("lower: value '" + name + "': FP8 outside of a Q/DQ pair");
   storage st;
   st.bytes = static_cast<std::size_t>(dims.size()) * size_of(type);
   out_.storages.push_back(std::move(st));
@@ -207,6 +222,9 @@ inline step& emitter::emit(const node& n, kernels::prepared k, std::vector<int> 
   s.dst = dst;
   s.integer = integer;
   if (integers_ && !integer) s.note = n.note;
+  if (integers_ && !integer && s.note.empty() && !n.outputs.empty() && n.outputs[0] != none &&
+      has_wide_codes(n.outputs[0]))
+    s.note = "no integer kernel for codes of 16 bits";
   out_.steps.push_back(std::move(s));
   return out_.steps.back();
 }
@@ -269,6 +287,14 @@ inline tensor emitter::real_constant(value_id id) const {
     case dtype::s16: fill(codes.view<std::int16_t>()); break;
     case dtype::u16: fill(codes.view<std::uint16_t>()); break;
     case dtype::s32: fill(codes.view<std::int32_t>()); break;
+    case dtype::f8e4m3:
+    case dtype::f8e5m2: {
+      std::vector<float> x(y.size());
+      for (std::size_t i = 0; i < x.size(); ++i)
+        x[i] = float8_value(std::to_integer<std::uint8_t>(codes.data()[i]), codes.type());
+      fill(std::span<const float>(x));
+      break;
+    }
     default:
       throw shape_error("lower: constant '" + v.name + "': codes of type " + name_of(codes.type()));
   }
@@ -280,11 +306,12 @@ inline int emitter::real(value_id id, const order& o) {
   if (constant(id)) return remember(id, add_constant(at(id).name, real_constant(id), o));
   for (int s : forms_[static_cast<std::size_t>(id)])
     if (!slot_at(s).codes) return remember(id, reordered(s, o));
-  assert(has_codes(id) && "a value is read before it is produced");
+  assert((has_codes(id) || has_wide_codes(id)) && "a value is read before it is produced");
   const int from = codes(id, o);
   const int to = create(at(id).name, dtype::f32, dims(id), slot_at(from).memory);
   convert("DequantizeLinear",
-          prepare(&kernels::kernel_table::dequantize,
+          prepare(has_codes(id) ? &kernels::kernel_table::dequantize
+                                : &kernels::kernel_table::wide_dequantize,
                   {.size = dims(id).size(),
                    .scale = codes_of(id).scale,
                    .zero_point = codes_of(id).zero_point}),
@@ -296,6 +323,12 @@ inline int emitter::codes(value_id id, const order& o) {
   if (const int s = find(id, true, o); s >= 0) return s;
   if (const auto* t = constant(id)) {
     tensor u = *t;
+    if (t->type() == dtype::s16) {
+      u = tensor(dtype::u16, t->dims());
+      auto y = u.mutable_view<std::uint16_t>();
+      const auto x = t->view<std::int16_t>();
+      for (std::size_t i = 0; i < y.size(); ++i) y[i] = static_cast<std::uint16_t>(x[i] + 32768);
+    }
     if (t->type() == dtype::s8) {
       u = tensor(dtype::u8, t->dims());
       auto y = u.mutable_view<std::uint8_t>();
@@ -310,16 +343,37 @@ inline int emitter::codes(value_id id, const order& o) {
   return -1;
 }
 
+/// A Q and DQ of FP8: the numbers stay floats, of those that FP8 has.
+inline int emitter::rounded_to_grid(value_id id, int s) {
+  const auto& v = g_[id];
+  if (v.quant->per_channel())
+    throw unsupported("lower: value '" + v.name + "': activations in FP8 per channel have no kernel");
+  const int to = create(v.name, dtype::f32, v.dims, slot_at(s).memory);
+  auto kernel = plain_kernel(
+      "simulated FP8",
+      [scale = v.quant->scale[0], type = v.quant->type](const kernels::operands& io, work_range r) {
+        const auto* x = static_cast<const float*>(io.src[0]);
+        auto* y = static_cast<float*>(io.dst);
+        for (std::int64_t i = r.begin; i < r.end; ++i) y[i] = rounded_to_float8(x[i], scale, type);
+      },
+      v.dims.size());
+  convert("QuantizeLinear", std::move(kernel), s, to).note = simulated_note;
+  return to;
+}
+
 inline void emitter::produced(value_id id, int s) {
   auto& v = g_[id];
-  if (!slot_at(s).codes && v.quant && v.type == dtype::f32) {
-    if (!takes_codes(v.quant))
+  if (v.quant && is_float8(v.quant->type) && v.type == dtype::f32 && !v.constant) {
+    s = rounded_to_grid(id, s);
+  } else if (!slot_at(s).codes && v.quant && v.type == dtype::f32) {
+    const bool wide = takes_wide_codes(v.quant);
+    if (!takes_codes(v.quant) && !wide)
       throw unsupported("lower: value '" + v.name + "': activations with codes of type " +
                         name_of(v.quant->type) + (v.quant->per_channel() ? ", per channel" : "") +
                         " have no kernel");
-    const int q = create(v.name, dtype::u8, v.dims, slot_at(s).memory, codes_of(id));
+    const int q = create(v.name, codes_of(id).type, v.dims, slot_at(s).memory, codes_of(id));
     convert("QuantizeLinear",
-            prepare(&kernels::kernel_table::quantize,
+            prepare(wide ? &kernels::kernel_table::wide_quantize : &kernels::kernel_table::quantize,
                     {.size = v.dims.size(),
                      .scale = codes_of(id).scale,
                      .zero_point = codes_of(id).zero_point}),

@@ -18,10 +18,11 @@
 
 namespace ptq {
 
-/// real = scale · (code − zero_point), codes u8 and per tensor: the only code that activations take in a program.
+/// real = scale · (code − zero_point), codes u8 or u16 and per tensor: what activations take in a program.
 struct code {
   float scale = 1;
   std::int32_t zero_point = 0;
+  dtype type = dtype::u8;
   bool operator==(const code&) const = default;
 };
 
@@ -107,15 +108,18 @@ inline tensor tapped::real() const {
   const auto strides = lowering::strides_in(dims, memory);
   tensor out(dtype::f32, dims);
   auto y = out.mutable_view<float>();
-  if (type != dtype::f32 && !(type == dtype::u8 && codes))
+  if (type != dtype::f32 && !codes)
     throw shape_error("tap: value '" + std::string(value) + "' holds " + name_of(type) + ", no reals");
   std::vector<std::int64_t> index(dims.dims.size(), 0);
   std::int64_t at = 0;
   for (std::size_t i = 0; i < y.size(); ++i) {
-    y[i] = type == dtype::f32 ? static_cast<const float*>(data)[at]
-                              : codes->scale * static_cast<float>(
-                                                   static_cast<const std::uint8_t*>(data)[at] -
-                                                   codes->zero_point);
+    if (type == dtype::f32) {
+      y[i] = static_cast<const float*>(data)[at];
+    } else {
+      const std::int32_t q = type == dtype::u16 ? static_cast<const std::uint16_t*>(data)[at]
+                                                : static_cast<const std::uint8_t*>(data)[at];
+      y[i] = codes->scale * static_cast<float>(q - codes->zero_point);
+    }
     for (std::size_t d = index.size(); d-- > 0;) {
       at += strides[d];
       if (++index[d] < dims.dims[d]) break;

@@ -9,6 +9,7 @@
 // constant is an initializer of codes and a DQ per reader, whose axis is always written (the
 // default, 1, is wrong for weights of convolutions).
 
+#include <algorithm>
 #include <cstdint>
 #include <deque>
 #include <limits>
@@ -20,6 +21,7 @@
 #include <utility>
 #include <vector>
 
+#include <ptq/core/float8.hpp>
 #include <ptq/core/numeric.hpp>
 #include <ptq/graph/graph.hpp>
 #include <ptq/onnx/merge_quantization.hpp>
@@ -240,6 +242,10 @@ class exporter {
 
   static tensor zero_points(const qparams& q, const shape& dims) {
     tensor t(q.type, dims);
+    if (is_float8(q.type)) {
+      std::fill_n(t.mutable_data(), t.byte_count(), std::byte{0});
+      return t;
+    }
     const auto fill = [&]<class T>(std::span<T> dst) {
       for (std::size_t i = 0; i < dst.size(); ++i) dst[i] = static_cast<T>(q.zero_point[i]);
     };
@@ -292,7 +298,7 @@ class exporter {
   /// Whether clamping changes no code: Q is monotone, so the bounds decide. A Relu is written all
   /// the same where it could be dropped, since runtimes drop it too and readers look for it.
   static bool covered(const value& v, const clamp& act) {
-    if (!v.quant || act == clamp{0.0f, std::numeric_limits<float>::infinity()}) return false;
+    if (!v.quant || is_float8(v.quant->type) || act == clamp{0.0f, std::numeric_limits<float>::infinity()}) return false;
     const auto lo = lowest_code(v.quant->type), hi = highest_code(v.quant->type);
     for (std::size_t i = 0; i < v.quant->scale.size(); ++i) {
       const float s = v.quant->scale[i];

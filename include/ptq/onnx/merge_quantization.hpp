@@ -20,6 +20,7 @@
 #include <vector>
 
 #include <ptq/core/error.hpp>
+#include <ptq/core/float8.hpp>
 #include <ptq/core/numeric.hpp>
 #include <ptq/graph/graph.hpp>
 
@@ -116,6 +117,11 @@ class quantization_merger {
         fail(n,
              "zero point: expected " + s->dims().text() + " as the scale, got " + z->dims().text());
       for (std::size_t i = 0; i < scale.size(); ++i) q.zero_point[i] = code(*z, i);
+      if (is_float8(type))
+        for (std::size_t i = 0; i < scale.size(); ++i)
+          if ((z->data()[i] & std::byte{127}) != std::byte{0})
+            fail(n, "zero point: expected 0 for FP8, got byte " +
+                        std::to_string(std::to_integer<int>(z->data()[i])));
     }
     const value& x = g_[n.inputs[0]];
     if (scale.size() == 1) {
@@ -142,7 +148,7 @@ class quantization_merger {
 
   static bool is_code(dtype t) {
     return t == dtype::s8 || t == dtype::u8 || t == dtype::s16 || t == dtype::u16 ||
-           t == dtype::s32;
+           t == dtype::s32 || is_float8(t);
   }
 
   static tensor quantized(const tensor& x, const qparams& q) {
@@ -152,6 +158,12 @@ class quantization_merger {
     if (q.axis >= 0)
       for (int a = q.axis + 1; a < x.dims().rank(); ++a)
         inner *= static_cast<std::size_t>(x.dims()[a]);
+    if (is_float8(q.type)) {
+      for (std::size_t i = 0; i < src.size(); ++i)
+        out.mutable_data()[i] = std::byte{float8_code(
+            src[i] / q.scale[q.axis < 0 ? 0 : i / inner % q.scale.size()], q.type)};
+      return out;
+    }
     const auto lo = lowest_code(q.type), hi = highest_code(q.type);
     const auto fill = [&]<class T>(std::span<T> dst) {
       for (std::size_t i = 0; i < dst.size(); ++i) {

@@ -85,7 +85,9 @@ enum data_type : std::int32_t {
   type_double = 11,
   type_uint32 = 12,
   type_uint64 = 13,
-  type_bfloat16 = 16
+  type_bfloat16 = 16,
+  type_float8e4m3fn = 17,
+  type_float8e5m2 = 19
 };
 
 /// AttributeProto.AttributeType, those that are written
@@ -189,6 +191,10 @@ constexpr std::int32_t onnx_type(dtype t) {
       return type_uint8;
     case dtype::boolean:
       return type_bool;
+    case dtype::f8e4m3:
+      return type_float8e4m3fn;
+    case dtype::f8e5m2:
+      return type_float8e5m2;
   }
   return type_float;
 }
@@ -225,6 +231,12 @@ constexpr bool core_type(std::int32_t onnx, dtype& out) {
       return true;
     case type_bool:
       out = dtype::boolean;
+      return true;
+    case type_float8e4m3fn:
+      out = dtype::f8e4m3;
+      return true;
+    case type_float8e5m2:
+      out = dtype::f8e5m2;
       return true;
     default:
       return false;

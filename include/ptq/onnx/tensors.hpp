@@ -76,6 +76,8 @@ constexpr std::size_t file_size_of(std::int32_t type) {
     case type_int8:
     case type_uint8:
     case type_bool:
+    case type_float8e4m3fn:
+    case type_float8e5m2:
       return 1;
     default:
       return 0;
@@ -165,6 +167,10 @@ inline tensor from_ints(std::int32_t type, shape dims, const std::vector<std::in
       break;
     case dtype::boolean:
       for (std::size_t i = 0; i < v.size(); ++i) out.mutable_data()[i] = std::byte{v[i] != 0};
+      break;
+    case dtype::f8e4m3:
+    case dtype::f8e5m2:
+      for (std::size_t i = 0; i < v.size(); ++i) out.mutable_data()[i] = static_cast<std::byte>(v[i]);
       break;
   }
   return out;

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
+#include <optional>
 #include <span>
 #include <string>
 #include <tuple>
@@ -14,9 +15,11 @@
 #include <vector>
 
 #include <ptq/core/error.hpp>
+#include <ptq/core/float8.hpp>
 #include <ptq/core/kinds.hpp>
 #include <ptq/core/qparams.hpp>
 #include <ptq/core/value_range.hpp>
+#include <ptq/quantize/scheme.hpp>
 
 namespace ptq::quantization {
 
@@ -35,7 +38,17 @@ inline value_range widened(value_range r, const clamp& act) {
   return {std::min(r.min, 0.0f), std::max(r.max, 0.0f)};
 }
 
-/// Range → u8 code of an activation.
+/// The codes that activations may take.
+struct activation_grid {
+  int bits = 8;
+  bool symmetric = true;
+  signedness sign = signedness::automatic;
+  std::optional<dtype> type = {};  // FP8: the rest has no meaning
+
+  std::int32_t top() const { return (1 << bits) - 1; }
+};
+
+/// Range → code of an activation; with 8 bits:
 ///
 ///   symmetric, min >= 0   scale = max / 255,                 zero_point 0
 ///   symmetric             scale = max(|min|, max) / 127,     zero_point 128: −128 … 127 steps
@@ -54,13 +67,18 @@ inline value_range widened(value_range r, const clamp& act) {
 /// point and then moves
 ///         one bound to fit, which can widen a range by half where one side is a step or two; the
 ///         best of both neighbours never adds more than 1/127
-inline qparams activation_params(value_range r, bool symmetric, const clamp& act,
+inline qparams activation_params(value_range r, const activation_grid& grid, const clamp& act,
                                  const std::string& value);
+inline qparams activation_params(value_range r, bool symmetric, const clamp& act,
+                                 const std::string& value) {
+  return activation_params(r, activation_grid{.symmetric = symmetric}, act, value);
+}
 
 /// The codes that weights may take.
 struct weight_grid {
-  int bits = 8;  // 2 … 8
+  int bits = 8;  // 2 … 8, 16
   bool symmetric = true, narrow = true, per_channel = true;
+  std::optional<dtype> type = {};  // FP8: per_channel alone has a meaning with it
 
   std::int32_t highest() const { return (1 << (bits - 1)) - 1; }
   std::int32_t lowest() const { return narrow ? -highest() : -highest() - 1; }
@@ -73,7 +91,7 @@ struct weight_grid {
 ///
 /// r         [C]  real units, finite, min <= max; widened to contain 0
 /// bias      [C] or empty; a scale is raised until |bias[c]| / (input_scale · scale[c]) <= 2^30
-/// returns   type s8, one scale per range or, per tensor, one for all (their joined range); a
+/// returns   type s8, s16 beyond 8 bits; one scale per range or, per tensor, one for all (their joined range); a
 /// channel of zeros gets 1 % of the largest channel's scale; axis is left to the caller
 /// exact     every weight lies within half a step of a code; 0 is a code
 /// source    NNCF 3.x. Its symmetric codes that are not narrow have the scale of narrow ones and
@@ -93,7 +111,19 @@ inline std::pair<std::int32_t, double> covering_grid(double low, double high, do
   return {static_cast<std::int32_t>(zero), step(zero)};
 }
 
-inline qparams activation_params(value_range r, bool symmetric, const clamp& act,
+/// Largest magnitude of an activation → scale of its FP8 codes.
+///
+///   scale = 2 · magnitude / largest number of the format: half of the format's range is headroom
+///
+/// source  NNCF 3.x, FP8 fake conversion: scales of tensors are halved
+inline qparams float8_params(double magnitude, dtype type) {
+  const double m = std::max(magnitude, static_cast<double>(least_range));
+  const auto scale =
+      static_cast<float>(2 * m / static_cast<double>(format_of_float8(type).largest));
+  return {.type = type, .scale = {std::max(scale, least_scale)}, .zero_point = {0}, .axis = -1};
+}
+
+inline qparams activation_params(value_range r, const activation_grid& grid, const clamp& act,
                                  const std::string& value) {
   if (!std::isfinite(r.min) || !std::isfinite(r.max) || r.min > r.max)
     throw calibration_error("quantize: value '" + value +
@@ -101,23 +131,26 @@ inline qparams activation_params(value_range r, bool symmetric, const clamp& act
                             ", " + std::to_string(r.max) + "]");
   r = widened(r, act);
   double low = static_cast<double>(r.min), high = static_cast<double>(r.max);
+  if (grid.type) return float8_params(std::max(-low, high), *grid.type);
+  if (grid.symmetric && grid.sign == signedness::unsigned_codes) low = 0;
   if (low == 0 && high == 0) high = static_cast<double>(least_range);
+  const std::int32_t top = grid.top(), half = top / 2;
   qparams q;
-  q.type = dtype::u8;
+  q.type = grid.bits == 8 ? dtype::u8 : dtype::u16;
   double scale = 0;
-  if (low == 0) {
-    scale = high / 255;
-  } else if (symmetric) {
-    scale = std::max(-low, high) / 127;
-    q.zero_point = {128};
+  if (grid.symmetric && (low < 0 || grid.sign == signedness::signed_codes)) {
+    scale = std::max(-low, high) / half;
+    q.zero_point = {half + 1};
+  } else if (low == 0) {
+    scale = high / top;
   } else {
-    q.zero_point = {255};
-    scale = -low / 255;
-    if (high > 0) std::tie(q.zero_point[0], scale) = covering_grid(low, high);
+    q.zero_point = {top};
+    scale = -low / top;
+    if (high > 0) std::tie(q.zero_point[0], scale) = covering_grid(low, high, top);
   }
   float s = std::max(static_cast<float>(scale), least_scale);
   if (q.zero_point[0] == 0 && act.high > 0 && high <= static_cast<double>(act.high))
-    while (255.0f * s > act.high) s = std::nextafter(s, 0.0f);
+    while (static_cast<float>(top) * s > act.high) s = std::nextafter(s, 0.0f);
   q.scale = {s};
   return q;
 }
@@ -131,9 +164,11 @@ inline qparams weight_params(std::span<const value_range> r, std::span<const dou
     largest = std::max(largest, size_of_range(x));
     all = {std::min(all.min, x.min), std::max(all.max, x.max)};
   }
-  const double top = grid.highest(), bottom = -grid.lowest();
+  const double largest_code = grid.type ? static_cast<double>(format_of_float8(*grid.type).largest)
+                                        : static_cast<double>(grid.highest());
+  const double top = largest_code, bottom = grid.type ? largest_code : -grid.lowest();
   qparams q;
-  q.type = dtype::s8;
+  q.type = grid.type ? *grid.type : grid.bits > 8 ? dtype::s16 : dtype::s8;
   q.scale.resize(grid.per_channel ? r.size() : 1);
   q.zero_point.assign(q.scale.size(), 0);
   for (std::size_t c = 0; c < q.scale.size(); ++c) {
@@ -150,7 +185,7 @@ inline qparams weight_params(std::span<const value_range> r, std::span<const dou
     }
     q.scale[c] = std::max(static_cast<float>(step), least_scale);
   }
-  for (std::size_t b = 0; b < bias.size(); ++b) {
+  for (std::size_t b = 0; b < bias.size() && !grid.type; ++b) {  // FP8 keeps float biases
     float& scale = q.scale[grid.per_channel ? b : 0];
     const double floor = std::fabs(bias[b]) / (0x1p30 * static_cast<double>(input_scale));
     // One step up covers the rounding of the product input_scale · scale in float.

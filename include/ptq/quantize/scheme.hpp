@@ -14,7 +14,15 @@ namespace ptq {
 
 enum class preset : std::uint8_t {
   performance,  // symmetric activations; [0, max] where no number is negative
-  mixed         // asymmetric activations
+  mixed,        // asymmetric activations
+  accuracy      // mixed, but where a device has a more exact scheme
+};
+
+/// The numbers that values and weights become.
+enum class quantize_mode : std::uint8_t {
+  integer,   // affine codes, computed in integers
+  fp8_e4m3,  // 8-bit floats, at most 448 · scale; simulated: rounded, computed in float
+  fp8_e5m2   // the same with a wider range of 57344 · scale and fewer bits
 };
 
 /// Where the zero point may lie.
@@ -31,8 +39,26 @@ enum class granularity : std::uint8_t {
   per_tensor
 };
 
-/// `any` and `cpu` are the same: 8-bit activations per tensor, 8-bit weights per output channel.
-enum class target_device : std::uint8_t { any, cpu };
+/// What the device takes: the table in quantize/devices.hpp. Nothing but that: the kernels of this
+/// library run every scheme.
+enum class target_device : std::uint8_t { any, cpu, gpu, npu, gna };
+
+/// Whether symmetric codes of activations have a sign.
+enum class signedness : std::uint8_t {
+  automatic,      // where a number is negative
+  signed_codes,   // always
+  unsigned_codes  // never: negative numbers become 0
+};
+
+/// x86 without VNNI adds pairs of u8 · s8 products in int16, which two large weights saturate. Our
+/// kernels are exact for all weights, so the default spends no bit on it; choose another where the
+/// exported file is to run in other runtimes on such machines.
+enum class overflow_fix : std::uint8_t {
+  none,
+  first_layer,  // 7-bit weights in the first convolution behind each input (NNCF's default)
+  all,          // 7-bit weights
+  automatic     // a larger scale for just those channels in which a pair could saturate
+};
 
 enum class bias_correction : std::uint8_t {
   none,
@@ -64,27 +90,33 @@ enum class model_type : std::uint8_t {
   transformer
 };
 
-/// How the range of activations is estimated.
+/// Codes of the activations, and how their range is estimated.
 struct activation_options {
   range_estimator estimator = range_estimator::mean_minmax;
   double percentile_tail = 1e-4;  // share of the numbers clipped at each side, by `percentile`
   double outlier_prob = 1e-4;     // the same of each sample, by `mean_quantile`
   range_side min = {};            // of `custom`
   range_side max = {.statistic = range_statistic::max};
+  int bits = 0;                   // 8 or 16; 0: as the target device prefers, 8
+  code_mode mode = code_mode::automatic;
+  signedness sign = signedness::automatic;
+  granularity scales = granularity::automatic;  // per tensor
 };
 
 /// Codes of the weights. Below 8 bits they are int8 codes that use fewer levels: the kernels and
 /// the exported file are the same.
 struct weight_options {
-  int bits = 8;                               // 2 … 8
-  code_mode mode = code_mode::automatic;      // symmetric
+  int bits = 0;                           // 2 … 8, 16; 0: as the target device prefers, 8
+  code_mode mode = code_mode::automatic;  // symmetric
   ptq::granularity scales = granularity::automatic;  // per output channel
   /// Symmetric codes end at -(2^(bits-1) - 1), so that every code has its negative; without, at
   /// -2^(bits-1), and the scale is taken for whichever side needs it.
   bool narrow_range = true;
+  overflow_fix fix = overflow_fix::none;
 };
 
 struct quantize_options {
+  quantize_mode mode = quantize_mode::integer;
   ptq::preset preset = ptq::preset::performance;
   target_device target = target_device::any;
   std::int64_t subset_size = 300;  // samples read for calibration, at most

@@ -9,6 +9,7 @@
 
 #include <ptq/core/version.hpp>
 #include <ptq/graph/graph.hpp>
+#include <ptq/quantize/devices.hpp>
 #include <ptq/quantize/scheme.hpp>
 
 namespace ptq {
@@ -18,8 +19,10 @@ using setting_list = std::vector<std::pair<std::string, std::string>>;
 /// Every choice that has a value; lists of the ignored scope only where they hold something.
 inline setting_list settings_of(const quantize_options& o) {
   setting_list s = {
-      {"preset", o.preset == preset::performance ? "performance" : "mixed"},
-      {"target_device", o.target == target_device::any ? "any" : "cpu"},
+      {"preset", o.preset == preset::performance ? "performance"
+                 : o.preset == preset::mixed     ? "mixed"
+                                                 : "accuracy"},
+      {"target_device", std::string(quantization::row_of(o.target).name)},
       {"range_estimator", name_of(o.activations.estimator)},
       {"bias_correction", o.correction == bias_correction::fast ? "fast" : "none"},
       {"subset_size", std::to_string(o.subset_size)},
@@ -31,11 +34,23 @@ inline setting_list settings_of(const quantize_options& o) {
     s.emplace_back("range_min", side(o.activations.min));
     s.emplace_back("range_max", side(o.activations.max));
   }
+  if (o.mode != quantize_mode::integer)
+    s.emplace_back("mode", o.mode == quantize_mode::fp8_e4m3 ? "fp8_e4m3" : "fp8_e5m2");
   const auto& w = o.weights;
-  if (w.bits != 8) s.emplace_back("weight_bits", std::to_string(w.bits));
+  if (w.bits != 0 && w.bits != 8) s.emplace_back("weight_bits", std::to_string(w.bits));
   if (w.mode == code_mode::asymmetric) s.emplace_back("weight_mode", "asymmetric");
   if (w.scales == granularity::per_tensor) s.emplace_back("weight_granularity", "per_tensor");
   if (!w.narrow_range) s.emplace_back("weight_range", "full");
+  constexpr const char* fixes[] = {"none", "first_layer", "all", "automatic"};
+  if (w.fix != overflow_fix::none)
+    s.emplace_back("overflow_fix", fixes[static_cast<std::size_t>(w.fix)]);
+  const auto& a = o.activations;
+  if (a.bits != 0 && a.bits != 8) s.emplace_back("activation_bits", std::to_string(a.bits));
+  if (a.mode != code_mode::automatic)
+    s.emplace_back("activation_mode", a.mode == code_mode::symmetric ? "symmetric" : "asymmetric");
+  if (a.sign != signedness::automatic)
+    s.emplace_back("activation_signedness",
+                   a.sign == signedness::signed_codes ? "signed" : "unsigned");
   if (o.model_type == model_type::transformer) s.emplace_back("model_type", "transformer");
   if (o.quantize_outputs) s.emplace_back("quantize_outputs", "true");
   if (o.float_squeeze_excite) s.emplace_back("float_squeeze_excite", "true");

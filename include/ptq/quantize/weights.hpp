@@ -9,17 +9,21 @@
 #include <limits>
 #include <map>
 #include <optional>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include <ptq/core/error.hpp>
+#include <ptq/core/float8.hpp>
 #include <ptq/core/numeric.hpp>
 #include <ptq/graph/graph.hpp>
 #include <ptq/graph/infer/window.hpp>
 #include <ptq/graph/print.hpp>
 #include <ptq/quantize/correction.hpp>
+#include <ptq/quantize/overflow.hpp>
 #include <ptq/quantize/params.hpp>
+#include <ptq/quantize/scheme.hpp>
 
 namespace ptq::quantization {
 
@@ -29,21 +33,14 @@ struct input_means {
   shape dims;                // of the samples' input, every extent known
 };
 
-/// The weights of a layer, [channels, taps] whatever their order in the constant.
-struct weight_view {
-  int axis = 0;  // of the output channels in the constant
-  std::size_t channels = 1, taps = 1;
-  std::size_t channel_stride = 1, tap_stride = 1;
-  std::size_t at(std::size_t c, std::size_t t) const { return c * channel_stride + t * tap_stride; }
-};
-
-inline weight_view view_of(const node& n, const shape& w) {
-  const auto* m = std::get_if<op::matmul>(&n.what);
-  const auto extent = [&](int i) { return static_cast<std::size_t>(w[i]); };
-  if (m && !m->trans_b) return {1, extent(1), extent(0), 1, extent(1)};
-  const std::size_t channels = extent(0);
-  const std::size_t taps = channels ? static_cast<std::size_t>(w.size()) / channels : 0;
-  return {0, channels, taps, taps, 1};
+inline std::int32_t code_at(const tensor& codes, std::size_t i) {
+  return codes.type() == dtype::s16 ? codes.view<std::int16_t>()[i] : codes.view<std::int8_t>()[i];
+}
+inline void put_code(tensor& codes, std::size_t i, std::int32_t code) {
+  if (codes.type() == dtype::s16)
+    codes.mutable_view<std::int16_t>()[i] = static_cast<std::int16_t>(code);
+  else
+    codes.mutable_view<std::int8_t>()[i] = static_cast<std::int8_t>(code);
 }
 
 /// Nearest integer to bias / scale, ties to even, |result| < 2^31.
@@ -58,7 +55,11 @@ inline std::int64_t bias_code(double bias, float scale) {
 /// constant.
 class layer_quantizer {
  public:
-  explicit layer_quantizer(graph& g, const weight_grid& grid = {}) : g_(g), grid_(grid) {}
+  explicit layer_quantizer(graph& g, const weight_grid& grid = {},
+                           overflow_fix fix = overflow_fix::none)
+      : g_(g), grid_(grid), fix_(fix) {
+    if (fix == overflow_fix::first_layer) first_ = first_layers(g);
+  }
 
   /// Replaces the weights and bias of node `index`, whose input has qparams, by codes.
   ///
@@ -70,15 +71,24 @@ class layer_quantizer {
  private:
   struct codes {
     qparams params;
-    tensor q;                 // s8, in the constant's own order
+    tensor q;                 // s8 or s16, in the constant's own order
     std::vector<float> lost;  // [channels, taps]  w − ŵ
     float scale(std::size_t c) const { return params.scale[params.per_channel() ? c : 0]; }
     std::int32_t zero(std::size_t c) const {
       return params.zero_point[params.per_channel() ? c : 0];
     }
   };
-  codes quantized_weights(const node& n, const tensor& w, const weight_view& v,
+  codes quantized_weights(std::int32_t index, const tensor& w, const weight_view& v,
                           const std::vector<double>& bias, float input_scale) const;
+  /// Half range: 7 bits never saturate, 64 + 64 <= 128.
+  weight_grid grid_of(std::int32_t index) const {
+    weight_grid grid = grid_;
+    const bool half = fix_ == overflow_fix::all || (fix_ == overflow_fix::first_layer &&
+                                                    first_[static_cast<std::size_t>(index)]);
+    if (half && grid.bits == 8) grid.bits = 7;
+    return grid;
+  }
+  void avoid_overflow(qparams& q, std::span<const float> x, const weight_view& v) const;
   std::vector<double> real_bias(const node& n, std::size_t channels) const;
   std::vector<double> shift(const node& n, const weight_view& v, const codes& c,
                             const input_means& input) const;
@@ -91,6 +101,8 @@ class layer_quantizer {
 
   graph& g_;
   weight_grid grid_;
+  overflow_fix fix_;
+  std::vector<bool> first_;                         // by node
   std::map<value_id, std::vector<value_id>> made_;  // float constant → code constants
 };
 
@@ -109,10 +121,30 @@ inline std::vector<double> layer_quantizer::real_bias(const node& n, std::size_t
   return bias;
 }
 
-inline layer_quantizer::codes layer_quantizer::quantized_weights(const node& n, const tensor& w,
+/// Raises the scales of channels in which a pair could saturate: with a step of 1/127 of the largest
+/// pair's sum, its two roundings bring it to 128 at most.
+inline void layer_quantizer::avoid_overflow(qparams& q, std::span<const float> x,
+                                            const weight_view& v) const {
+  for (std::size_t c = 0; c < v.channels; ++c) {
+    float& scale = q.scale[grid_.per_channel ? c : 0];
+    const float from = scale;
+    const auto code = [&](std::size_t i) {
+      return static_cast<double>(quantize_value(x[i], from, 0, grid_.lowest(), grid_.highest()));
+    };
+    if (largest_pair(v, c, code) <= 128) continue;
+    const auto real = [&](std::size_t i) { return static_cast<double>(x[i]); };
+    const auto step = static_cast<float>(largest_pair(v, c, real) / 127);
+    scale = std::max(scale, std::nextafter(step, std::numeric_limits<float>::max()));
+  }
+}
+
+inline layer_quantizer::codes layer_quantizer::quantized_weights(std::int32_t index,
+                                                                 const tensor& w,
                                                                  const weight_view& v,
                                                                  const std::vector<double>& bias,
                                                                  float input_scale) const {
+  const auto& n = g_.nodes[static_cast<std::size_t>(index)];
+  const auto grid = grid_of(index);
   const auto x = w.view<float>();
   std::vector<value_range> ranges(v.channels);
   for (std::size_t c = 0; c < v.channels; ++c)
@@ -121,18 +153,23 @@ inline layer_quantizer::codes layer_quantizer::quantized_weights(const node& n, 
       if (!std::isfinite(r)) not_finite(n, g_[n.inputs[1]], r);
       ranges[c] = joined(ranges[c], {r, r});
     }
-  codes out{.params = weight_params(ranges, bias, input_scale, grid_),
-            .q = tensor(dtype::s8, w.dims()),
-            .lost = {}};
-  if (grid_.per_channel) out.params.axis = v.axis;
+  codes out{.params = weight_params(ranges, bias, input_scale, grid), .q = {}, .lost = {}};
+  out.q = tensor(out.params.type, w.dims());
+  if (grid.per_channel) out.params.axis = v.axis;
+  if (fix_ == overflow_fix::automatic && grid.bits == 8) avoid_overflow(out.params, x, v);
   out.lost.resize(v.channels * v.taps);
-  auto q = out.q.mutable_view<std::int8_t>();
   for (std::size_t c = 0; c < v.channels; ++c)
     for (std::size_t t = 0; t < v.taps; ++t) {
       const auto i = v.at(c, t);
+      if (grid.type) {
+        const auto byte = float8_code(x[i] / out.scale(c), *grid.type);
+        out.q.mutable_data()[i] = std::byte{byte};
+        out.lost[c * v.taps + t] = x[i] - out.scale(c) * float8_value(byte, *grid.type);
+        continue;
+      }
       const auto code =
-          quantize_value(x[i], out.scale(c), out.zero(c), grid_.lowest(), grid_.highest());
-      q[i] = static_cast<std::int8_t>(code);
+          quantize_value(x[i], out.scale(c), out.zero(c), grid.lowest(), grid.highest());
+      put_code(out.q, i, code);
       out.lost[c * v.taps + t] = x[i] - dequantize_value(code, out.scale(c), out.zero(c));
     }
   return out;
@@ -185,7 +222,7 @@ inline std::optional<std::string> layer_quantizer::quantize(std::int32_t index,
   if (v.channels == 0 || v.taps == 0) return "it has no weights";
   const auto& x = *g_[n.inputs[0]].quant;
   auto bias = real_bias(n, v.channels);
-  const auto c = quantized_weights(n, w, v, bias, x.scale[0]);
+  const auto c = quantized_weights(index, w, v, bias, x.scale[0]);
   bool biased = n.inputs.size() > 2 && n.inputs[2] != none;
   if (!input.mean.empty()) {
     const auto moved = shift(n, v, c, input);
@@ -193,30 +230,44 @@ inline std::optional<std::string> layer_quantizer::quantize(std::int32_t index,
     biased = true;
   }
 
+  const auto bias_name =
+      n.inputs.size() > 2 && n.inputs[2] != none ? g_[n.inputs[2]].name : n.name + "_bias";
+  if (grid_.type) {  // the sum is a float's: so is the bias
+    n.inputs[1] = shared(n.inputs[1], c);
+    if (input.mean.empty()) return std::nullopt;
+    std::vector<float> moved;
+    for (double b : bias) moved.push_back(static_cast<float>(b));
+    n.inputs.resize(3, none);
+    n.inputs[2] = g_.add_constant(bias_name + "_corrected",
+                                  tensor::from<float>({static_cast<std::int64_t>(moved.size())},
+                                                      std::span<const float>(moved)));
+    return std::nullopt;
+  }
   qparams bias_params{.type = dtype::s32,
                       .scale = std::vector<float>(v.channels),
                       .zero_point = std::vector<std::int32_t>(v.channels, 0),
                       .axis = 0};
   tensor bias_codes(dtype::s32, {static_cast<std::int64_t>(v.channels)});
   const auto to = bias_codes.mutable_view<std::int32_t>();
-  const auto q = c.q.view<std::int8_t>();
-  const std::int64_t reach = std::max(x.zero_point[0], 255 - x.zero_point[0]);
+  const std::int64_t reach =
+      std::max(x.zero_point[0] - lowest_code(x.type), highest_code(x.type) - x.zero_point[0]);
+  // Sums of 16-bit codes have 64 bits; a bias has 32 all the same.
+  const bool wide = x.type == dtype::u16 || c.q.type() == dtype::s16;
   for (std::size_t i = 0; i < v.channels; ++i) {
     bias_params.scale[i] = x.scale[0] * c.scale(i);
     const double steps = std::fabs(bias[i]) / static_cast<double>(bias_params.scale[i]);
     std::int64_t sum = 0;
-    for (std::size_t t = 0; t < v.taps; ++t) sum += std::abs(q[v.at(i, t)] - c.zero(i));
+    for (std::size_t t = 0; t < v.taps && !wide; ++t)
+      sum += std::abs(code_at(c.q, v.at(i, t)) - c.zero(i));
     if (steps + 1 + static_cast<double>(sum * reach) >= 0x1p31)
       return "its accumulator could exceed int32: channel " + std::to_string(i) + " reaches " +
              std::to_string(static_cast<std::int64_t>(steps) + sum * reach);
     to[i] = static_cast<std::int32_t>(bias_code(bias[i], bias_params.scale[i]));
   }
-  const auto name = biased && n.inputs.size() > 2 && n.inputs[2] != none ? g_[n.inputs[2]].name
-                                                                         : n.name + "_bias";
   n.inputs[1] = shared(n.inputs[1], c);
   if (biased) {
     n.inputs.resize(3, none);
-    n.inputs[2] = add(name + "_quantized", std::move(bias_codes), std::move(bias_params));
+    n.inputs[2] = add(bias_name + "_quantized", std::move(bias_codes), std::move(bias_params));
   }
   return std::nullopt;
 }

@@ -38,6 +38,13 @@ struct report_output {
   report_error error;
 };
 
+/// Pairs of neighbouring weights of a layer, and how many of them would saturate the 16-bit pair add
+/// of x86 without VNNI. The kernels of this library are exact for all; other runtimes may not be.
+struct report_overflow {
+  std::string layer;
+  std::int64_t pairs = 0, saturating = 0;
+};
+
 /// In percent of n labelled samples.
 struct report_accuracy {
   std::int64_t n = 0;
@@ -69,8 +76,9 @@ struct report {
   std::int64_t compared = 0;  // samples that agreement and errors come from; 0: none
   double agreement = 0;       // percent with the same top class
   std::vector<report_output> outputs = {};
-  std::vector<report_layer> layers = {};  // in the order of execution
-  std::vector<std::string> notes = {};    // on the program as a whole
+  std::vector<report_layer> layers = {};       // in the order of execution
+  std::vector<report_overflow> overflow = {};  // of the layers with int8 weights
+  std::vector<std::string> notes = {};         // on the program as a whole
 
   std::int64_t macs() const {
     std::int64_t sum = 0;

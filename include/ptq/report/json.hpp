@@ -59,6 +59,9 @@ inline nlohmann::json json(const report& r) {
                       {"notes", r.notes}};
   for (const auto& [name, text] : r.settings) j["settings"][name] = text;
   for (const auto& l : r.layers) j["layers"].push_back(object(l));
+  for (const auto& o : r.overflow)
+    j["overflow_census"].push_back(
+        {{"layer", o.layer}, {"pairs", o.pairs}, {"saturating", o.saturating}});
   if (r.bytes) j["bytes"] = {{"float", r.bytes->before}, {"int8", r.bytes->after}};
   if (r.accuracy)
     j["accuracy"] = {{"float", object(r.accuracy->before)}, {"int8", object(r.accuracy->after)}};

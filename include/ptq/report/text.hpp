@@ -99,6 +99,27 @@ inline std::string layer_table(const report& r) {
   return "\n" + columns(rows, 4);
 }
 
+/// Where kernels without VNNI could saturate; "" where there are no integer weights.
+inline std::string overflow_table(const report& r) {
+  std::uint64_t pairs = 0, saturating = 0, layers = 0;
+  std::vector<std::vector<std::string>> rows;
+  for (const auto& o : r.overflow) {
+    pairs += static_cast<std::uint64_t>(o.pairs);
+    saturating += static_cast<std::uint64_t>(o.saturating);
+    layers += o.saturating > 0;
+    if (o.saturating > 0)
+      rows.push_back({"  " + o.layer, grouped(static_cast<std::uint64_t>(o.saturating)), "of",
+                      grouped(static_cast<std::uint64_t>(o.pairs))});
+  }
+  if (r.overflow.empty()) return "";
+  std::string s =
+      "\nweight pairs that could saturate other runtimes' 16-bit sums on x86 without "
+      "VNNI: " +
+      grouped(saturating) + " of " + grouped(pairs) + ", in " + grouped(layers) + " of " +
+      grouped(r.overflow.size()) + " layers\n";
+  return s + columns(rows, 1);
+}
+
 }  // namespace detail_report
 
 /// The report for people; ends with a newline.
@@ -134,6 +155,7 @@ inline std::string text(const report& r) {
     if (!l.integer && !l.note.empty())
       reasons += "  " + l.name + " (" + l.what + "): " + l.note + "\n";
   if (!reasons.empty()) s += "\nstays in float:\n" + reasons;
+  s += overflow_table(r);
   if (!r.notes.empty()) s += "\n";
   for (const auto& n : r.notes) s += "note: " + n + "\n";
   return s;

@@ -34,6 +34,7 @@ inline grid grid_of(const emitter& e, const node& n, std::int64_t axis_attribute
   if (zero_id != none) {
     const auto& z = *e.constant(zero_id);
     g.type = z.type();
+    if (is_float8(g.type)) throw unsupported(who + ": FP8 outside of a Q/DQ pair");
     if (z.size() != s->size())
       throw shape_error(who + ": zero point: expected " + std::to_string(s->size()) +
                         " elements, got " + std::to_string(z.size()));
@@ -80,7 +81,7 @@ inline void emit_dequantize_linear(emitter& e, const node& n, const op::dequanti
   const auto plain = plain_order(e.dims(y).rank());
   const bool eight_bits = t == dtype::u8 || t == dtype::s8;
   if (e.has_codes(y) && g.scale.size() == 1 && eight_bits) {
-    const code c{g.scale[0], g.zero_point[0] + (t == dtype::s8 ? 128 : 0)};
+    const code c{g.scale[0], g.zero_point[0] + (t == dtype::s8 ? 128 : 0), dtype::u8};
     const int src = e.real_plain(x);
     if (c == e.codes_of(y)) {
       int s;

@@ -43,42 +43,56 @@ kernels::prepared prepare_float(const emitter& e, kernels::entry<Args> kernels::
   return e.prepare(exact, args);
 }
 
-/// Codes of constant weights less their zero points: what the kernels multiply. Nothing where one of
-/// them needs more than 8 bits.
+/// Codes of constant weights less their zero points: what the kernels multiply. s8 where all fit 8
+/// bits, s16 otherwise; nothing where one needs more.
 inline std::optional<tensor> centred_weights(const emitter& e, value_id weights) {
   const auto& q = *e.at(weights).quant;
   const tensor& codes = *e.constant(weights);
-  bool centred = true;
-  for (auto z : q.zero_point) centred = centred && z == 0;
-  if (centred) return codes;
-  tensor out(dtype::s8, codes.dims());
-  const auto from = codes.view<std::int8_t>();
-  auto to = out.mutable_view<std::int8_t>();
   std::size_t inner = 1;
   for (int a = codes.dims().rank() - 1; a > q.axis && q.per_channel(); --a)
     inner *= static_cast<std::size_t>(codes.dims()[a]);
-  for (std::size_t i = 0; i < from.size(); ++i) {
-    const auto c = q.per_channel() ? i / inner % q.zero_point.size() : 0;
-    const std::int32_t w = from[i] - q.zero_point[c];
-    if (w < -128 || w > 127) return std::nullopt;
-    to[i] = static_cast<std::int8_t>(w);
-  }
-  return out;
+  tensor wide(dtype::s16, codes.dims()), narrow(dtype::s8, codes.dims());
+  auto to = wide.mutable_view<std::int16_t>();
+  auto small = narrow.mutable_view<std::int8_t>();
+  std::int32_t low = 0, high = 0;
+  const auto fill = [&](auto from) {
+    for (std::size_t i = 0; i < from.size(); ++i) {
+      const auto c = q.per_channel() ? i / inner % q.zero_point.size() : 0;
+      const std::int32_t w = from[i] - q.zero_point[c];
+      low = std::min(low, w);
+      high = std::max(high, w);
+      to[i] = static_cast<std::int16_t>(w);
+      small[i] = static_cast<std::int8_t>(w);
+    }
+  };
+  if (codes.type() == dtype::s8)
+    fill(codes.view<std::int8_t>());
+  else if (codes.type() == dtype::s16)
+    fill(codes.view<std::int16_t>());
+  else
+    return std::nullopt;
+  if (low < lowest_code(dtype::s16) || high > highest_code(dtype::s16)) return std::nullopt;
+  return low < -128 || high > 127 ? wide : narrow;
 }
 
 /// Why this call can't run in integers; empty if it can.
 inline std::string integer_refusal(const emitter& e, const weighted_call& call) {
   const auto& x = e.at(call.input);
   const auto& w = e.at(call.weights);
-  if (!takes_codes(x.quant)) return x.quant ? "its input's codes are not 8 bits per tensor" : "its input is not quantized";
+  if ((x.quant && is_float8(x.quant->type)) || (w.quant && is_float8(w.quant->type)))
+    return simulated_note;
+  if (!takes_codes(x.quant) && !takes_wide_codes(x.quant))
+    return x.quant ? "its input's codes are not 8 or 16 bits per tensor" : "its input is not quantized";
   if (!w.constant) return "its weights are not constant";
   if (!w.quant) return "its weights are not quantized";
-  if (w.constant->type() != dtype::s8) return std::string("its weights are ") + name_of(w.constant->type()) + ", not s8";
+  if (w.constant->type() != dtype::s8 && w.constant->type() != dtype::s16)
+    return std::string("its weights are ") + name_of(w.constant->type()) + ", not s8 or s16";
   if (w.quant->per_channel() && w.quant->axis != call.channel_axis)
     return "its weights' scales lie along axis " + std::to_string(w.quant->axis);
   if (!centred_weights(e, call.weights))
-    return "its weights less their zero points need more than 8 bits";
-  if (e.at(call.output).quant && !e.has_codes(call.output)) return "its output's codes are not 8 bits per tensor";
+    return "its weights less their zero points need more than 16 bits";
+  if (e.at(call.output).quant && !e.has_codes(call.output) && !e.has_wide_codes(call.output))
+    return "its output's codes are not 8 or 16 bits per tensor";
   const auto channels = static_cast<std::size_t>(call.geometry.out_c);
   if (w.quant->scale.size() != 1 && w.quant->scale.size() != channels) return "its weights' scales don't match its channels";
   if (call.bias == none) return "";
@@ -96,6 +110,12 @@ inline std::string integer_refusal(const emitter& e, const weighted_call& call) 
   for (auto z : b.quant->zero_point)
     if (z != 0) return "its bias has zero point " + std::to_string(z);
   return "";
+}
+
+/// Whether codes or weights of this call are more than 8 bits.
+inline bool runs_wide(const emitter& e, const weighted_call& call, const tensor& weights) {
+  return !e.has_codes(call.input) || weights.type() != dtype::s8 ||
+         (e.at(call.output).quant && !e.has_codes(call.output));
 }
 
 /// |bias| + Σ|w| · max|x − z| < 2^31 in every channel; weights are [out_c, taps].
@@ -116,6 +136,7 @@ inline bool accumulator_fits(const tensor& weights, const tensor* bias, std::int
 /// Why the accumulator of this call is too narrow; empty if it is wide enough.
 inline std::string accumulator_refusal(const emitter& e, const weighted_call& call,
                                        const tensor& weights) {
+  if (runs_wide(e, call, weights)) return "";  // 2^53 is out of reach: 2^22 products of 16 bits
   const tensor* bias = call.bias == none ? nullptr : e.constant(call.bias);
   return accumulator_fits(weights, bias, call.geometry.out_c, e.codes_of(call.input).zero_point)
              ? ""
@@ -131,8 +152,9 @@ inline node explained(const emitter& e, const node& n, const std::string& why, b
 
 /// Codes that bound `act` on the grid `q`: clamping codes equals clamping reals first, as rounding is monotonic.
 inline std::pair<std::int32_t, std::int32_t> code_bounds(const clamp& act, const code& q) {
-  return {quantize_value(act.low, q.scale, q.zero_point, 0, 255),
-          quantize_value(act.high, q.scale, q.zero_point, 0, 255)};
+  const auto top = highest_code(q.type);
+  return {quantize_value(act.low, q.scale, q.zero_point, 0, top),
+          quantize_value(act.high, q.scale, q.zero_point, 0, top)};
 }
 
 /// The add that alone reads `y` and whose other operand is there already, or null.
@@ -152,9 +174,47 @@ inline const node* residual_add(const emitter& e, value_id y, const fused_adds& 
   return &n;
 }
 
+/// Emits the step of `call` with sums of 64 bits; weights [out_c, kernel_h, kernel_w, in_c / groups],
+/// s8 or s16.
+inline void emit_wide(emitter& e, const node& n, const weighted_call& call, const tensor& weights) {
+  const auto in = e.codes_of(call.input);
+  const auto& wq = *e.at(call.weights).quant;
+  const tensor* bias = call.bias == none ? nullptr : e.constant(call.bias);
+  const bool to_codes = e.at(call.output).quant.has_value();
+  const code out = to_codes ? e.codes_of(call.output) : code{};
+  std::vector<std::int16_t> w;
+  if (weights.type() == dtype::s8)
+    w.assign(weights.view<std::int8_t>().begin(), weights.view<std::int8_t>().end());
+  else
+    w.assign(weights.view<std::int16_t>().begin(), weights.view<std::int16_t>().end());
+  std::vector<double> multiplier;
+  for (float s : wq.scale) {
+    const double product = static_cast<double>(in.scale) * s;
+    multiplier.push_back(to_codes ? product / out.scale : product);
+  }
+  kernels::wide_conv_args args{.geometry = call.geometry,
+                               .weights = w.data(),
+                               .bias = bias ? bias->view<std::int32_t>().data() : nullptr,
+                               .x_type = in.type,
+                               .x_zero_point = in.zero_point,
+                               .multiplier = multiplier,
+                               .y_type = to_codes ? out.type : dtype::f32,
+                               .float_low = call.act.low,
+                               .float_high = call.act.high,
+                               .zero_point = out.zero_point};
+  if (to_codes) std::tie(args.low, args.high) = code_bounds(call.act, out);
+  const int src = e.codes(call.input, call.memory);
+  const int dst = to_codes ? e.create_codes(call.output, call.memory)
+                           : e.create_real(call.output, call.memory);
+  e.emit(n, e.prepare(&kernels::kernel_table::wide_conv, args), {src}, dst, true).macs =
+      weighted_macs(call.geometry);
+  e.produced(call.output, dst);
+}
+
 /// Emits the integer step of `call`; weights [out_c, kernel_h, kernel_w, in_c / groups].
 inline void emit_integer(emitter& e, const node& n, const weighted_call& call, const tensor& weights,
                          fused_adds& adds) {
+  if (runs_wide(e, call, weights)) return emit_wide(e, n, call, weights);
   const auto in = e.codes_of(call.input);
   const auto& wq = *e.at(call.weights).quant;
   const auto channels = static_cast<std::size_t>(call.geometry.out_c);

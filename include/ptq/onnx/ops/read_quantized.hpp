@@ -26,6 +26,7 @@ inline void refuse_blocks(importer& in) {
 
 inline void read_quantize(importer& in) {
   refuse_blocks(in);
+  if (!in.flag("saturate", true)) in.not_supported("saturate = 0");
   auto ids = in.inputs(2, 3);
   if (ids.size() == 2) {
     dtype to = dtype::u8;

@@ -80,6 +80,7 @@ inline int needed(const graph&, const node&, const op::triangle&) { return 14; }
 
 /// 16-bit codes.
 inline bool wide(dtype t) { return t == dtype::s16 || t == dtype::u16; }
+inline bool float8(dtype t) { return t == dtype::f8e4m3 || t == dtype::f8e5m2; }
 
 inline int needed(const graph& g, const node& n, const op::quantize_linear&) {
   return wide(g[n.outputs[0]].type) ? 21 : lowest_written_opset;
@@ -96,6 +97,8 @@ inline int opset_for(const graph& g) {
   for (const auto& n : g.nodes)
     opset = std::max(
         opset, std::visit([&](const auto& o) { return detail_opset::needed(g, n, o); }, n.what));
+  for (const auto& v : g.values)
+    if (v.quant && detail_opset::float8(v.quant->type)) opset = std::max(opset, 19);
   for (const auto& v : g.values)
     if (v.quant && detail_opset::wide(v.quant->type)) opset = std::max(opset, 21);
   return opset;

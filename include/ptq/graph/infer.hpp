@@ -21,6 +21,7 @@
 #include <ptq/graph/infer/layout.hpp>
 #include <ptq/graph/infer/normalization.hpp>
 #include <ptq/graph/infer/operands.hpp>
+#include <ptq/graph/infer/recurrent.hpp>
 #include <ptq/graph/infer/reduction.hpp>
 #include <ptq/graph/infer/reshape.hpp>
 #include <ptq/graph/infer/window.hpp>

@@ -133,6 +133,10 @@ struct namer {
   const char* operator()(const op::top_k&) const { return "TopK"; }
   const char* operator()(const op::cumulative_sum&) const { return "CumSum"; }
   const char* operator()(const op::triangle&) const { return "Trilu"; }
+  const char* operator()(const op::recurrent& o) const {
+    constexpr const char* names[] = {"RNN", "GRU", "LSTM"};
+    return names[static_cast<std::size_t>(o.what)];
+  }
 };
 
 /// "name f32[1,3] q=u8(0.05,128)"

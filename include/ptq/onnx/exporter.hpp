@@ -180,6 +180,12 @@ class exporter {
   static void set(node_proto& p, std::string_view name, const std::vector<std::int64_t>& v) {
     put(p, name, attribute_ints).ints = v;
   }
+  static void set(node_proto& p, std::string_view name, const std::vector<float>& v) {
+    put(p, name, attribute_floats).floats = v;
+  }
+  static void set(node_proto& p, std::string_view name, const std::vector<std::string>& v) {
+    put(p, name, attribute_strings).strings = v;
+  }
   static void flag(node_proto& p, std::string_view name, bool v, bool otherwise) {
     if (v != otherwise) set(p, name, std::int64_t{v});
   }

@@ -139,6 +139,10 @@ class importer {
     const auto* a = attribute(name);
     return a ? a->floats : std::vector<float>{};
   }
+  std::vector<std::string> texts(std::string_view name) const {
+    const auto* a = attribute(name);
+    return a ? a->strings : std::vector<std::string>{};
+  }
   /// One of the words of a table {word, enumerator}.
   template <class Enum, std::size_t N>
   Enum word(std::string_view name, Enum otherwise,

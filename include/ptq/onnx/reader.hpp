@@ -168,6 +168,9 @@ class reader {
         case f::ints:
           in_.integers(r, a.ints);
           break;
+        case f::strings:
+          a.strings.push_back(in_.text(r));
+          break;
         default:
           a.unread = true;
           r.skip();

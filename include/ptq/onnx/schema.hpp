@@ -96,7 +96,8 @@ enum attribute_type : std::int32_t {
   attribute_tensor = 4,
   attribute_graph = 5,
   attribute_floats = 6,
-  attribute_ints = 7
+  attribute_ints = 7,
+  attribute_strings = 8
 };
 
 struct entry_proto {
@@ -125,6 +126,7 @@ struct attribute_proto {
   std::string s;
   std::vector<float> floats;
   std::vector<std::int64_t> ints;
+  std::vector<std::string> strings;
   std::vector<tensor_proto> t;  // none or one
   bool unread = false;          // a graph, strings, …: nothing that a supported operator has
 };

@@ -52,6 +52,9 @@ inline void write_attribute(pbf& parent, const attribute_proto& a) {
     case attribute_floats:
       w.add_packed_float(f::floats, a.floats.begin(), a.floats.end());
       break;
+    case attribute_strings:
+      for (const auto& s : a.strings) put(w, f::strings, s);
+      break;
     default:
       w.add_packed_int64(f::ints, a.ints.begin(), a.ints.end());
   }

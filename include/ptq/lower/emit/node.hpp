@@ -11,6 +11,7 @@
 #include <ptq/lower/emit/move.hpp>
 #include <ptq/lower/emit/pool.hpp>
 #include <ptq/lower/emit/quantize.hpp>
+#include <ptq/lower/emit/recurrent.hpp>
 
 namespace ptq::lowering {
 
@@ -58,6 +59,7 @@ inline void emit_node(emitter& e, const node& n, fused_adds& adds) {
                  [&](const op::top_k& o) { emit_top_k(e, n, o); },
                  [&](const op::cumulative_sum& o) { emit_cumulative_sum(e, n, o); },
                  [&](const op::triangle& o) { emit_triangle(e, n, o); },
+                 [&](const op::recurrent& o) { emit_recurrent(e, n, o); },
              },
              n.what);
 }

@@ -9,6 +9,7 @@
 #include <ptq/onnx/ops/names.hpp>
 #include <ptq/onnx/ops/write_elementwise.hpp>
 #include <ptq/onnx/ops/write_layout.hpp>
+#include <ptq/onnx/ops/write_recurrent.hpp>
 #include <ptq/onnx/ops/write_window.hpp>
 
 namespace ptq::onnx {
@@ -77,6 +78,10 @@ inline int needed(const graph&, const node&, const op::shape_of& s) {
   return s == op::shape_of{} ? lowest_written_opset : 15;
 }
 inline int needed(const graph&, const node&, const op::triangle&) { return 14; }
+
+inline int needed(const graph&, const node&, const op::recurrent& r) {
+  return r.batch_first ? 14 : lowest_written_opset;
+}
 
 /// 16-bit codes.
 inline bool wide(dtype t) { return t == dtype::s16 || t == dtype::u16; }

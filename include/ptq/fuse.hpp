@@ -38,6 +38,7 @@ template <class = void>
 graph fuse(graph g) {
   // Each round shrinks the graph or ends; two are usual. The bound is for hostile chains.
   constexpr int most_rounds = 16;
+  for_each_body(g, [](graph body) { return fuse(std::move(body)); });
   g = infer(std::move(g));
   bool changed = true;
   for (int i = 0; changed && i < most_rounds; ++i) {

@@ -118,6 +118,8 @@ struct tensor_proto {
   std::vector<entry_proto> external_data;
 };
 
+struct graph_proto;
+
 struct attribute_proto {
   std::string name;
   std::int32_t type = 0;
@@ -128,7 +130,8 @@ struct attribute_proto {
   std::vector<std::int64_t> ints;
   std::vector<std::string> strings;
   std::vector<tensor_proto> t;  // none or one
-  bool unread = false;          // a graph, strings, …: nothing that a supported operator has
+  std::vector<graph_proto> graphs;  // none or one
+  bool unread = false;              // several tensors or graphs, types: nothing that a supported operator has
 };
 
 struct node_proto {

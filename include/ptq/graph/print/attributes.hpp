@@ -183,6 +183,7 @@ inline void describe(attributes& a, const op::recurrent& o) {
   a.flag("input_forget", o.input_forget);
   a.flag("batch_first", o.batch_first);
 }
+inline void describe(attributes& a, const op::control& o) { a.add("carried", o.carried, 0); }
 template <class Op>
 void describe(attributes&, const Op&) {}  // where, slice, expand, …: no attributes
 

@@ -4,6 +4,7 @@
 
 #include <variant>
 
+#include <ptq/lower/emit/control.hpp>
 #include <ptq/lower/emit/conv.hpp>
 #include <ptq/lower/emit/elementwise.hpp>
 #include <ptq/lower/emit/index.hpp>
@@ -60,6 +61,7 @@ inline void emit_node(emitter& e, const node& n, fused_adds& adds) {
                  [&](const op::cumulative_sum& o) { emit_cumulative_sum(e, n, o); },
                  [&](const op::triangle& o) { emit_triangle(e, n, o); },
                  [&](const op::recurrent& o) { emit_recurrent(e, n, o); },
+                 [&](const op::control& o) { emit_control(e, n, o); },
              },
              n.what);
 }

@@ -7,6 +7,7 @@
 
 #include <ptq/onnx/exporter.hpp>
 #include <ptq/onnx/ops/names.hpp>
+#include <ptq/onnx/ops/write_control.hpp>
 #include <ptq/onnx/ops/write_elementwise.hpp>
 #include <ptq/onnx/ops/write_layout.hpp>
 #include <ptq/onnx/ops/write_recurrent.hpp>
@@ -16,6 +17,8 @@ namespace ptq::onnx {
 
 /// Q and DQ per channel came with this one.
 inline constexpr int lowest_written_opset = 13;
+
+inline int opset_for(const graph& g);
 
 namespace detail_opset {
 
@@ -81,6 +84,12 @@ inline int needed(const graph&, const node&, const op::triangle&) { return 14; }
 
 inline int needed(const graph&, const node&, const op::recurrent& r) {
   return r.batch_first ? 14 : lowest_written_opset;
+}
+
+inline int needed(const graph&, const node&, const op::control& c) {
+  int opset = lowest_written_opset;
+  for (const auto& b : c.bodies) opset = std::max(opset, opset_for(*b));
+  return opset;
 }
 
 /// 16-bit codes.

@@ -16,6 +16,7 @@
 #include <ptq/core/version.hpp>
 #include <ptq/graph/graph.hpp>
 #include <ptq/onnx/exporter.hpp>
+#include <ptq/onnx/ops/write_control.hpp>
 #include <ptq/onnx/ops/write_table.hpp>
 #include <ptq/onnx/schema.hpp>
 #include <ptq/onnx/writer.hpp>
@@ -27,18 +28,6 @@ struct export_options {
 };
 
 namespace detail_export {
-
-inline onnx::value_info_proto info_of(const value& v) {
-  onnx::value_info_proto p;
-  p.name = v.name;
-  p.is_tensor = true;
-  p.type = onnx::onnx_type(v.type);
-  // Extents of an output that nobody inferred are those that its file declared.
-  p.shaped = v.shaped || !v.dims.dims.empty();
-  for (std::size_t i = 0; i < v.dims.dims.size(); ++i)
-    p.dims.push_back({v.dims.dims[i], i < v.dim_names.size() ? v.dim_names[i] : std::string()});
-  return p;
-}
 
 /// The IR version that came with an opset (onnx/docs/Versioning.md).
 constexpr std::int64_t ir_version_for(int opset) {
@@ -77,13 +66,13 @@ std::string export_onnx(const graph& g, const export_options& options = {}) {
                       std::to_string(opset));
   onnx::exporter e(g, opset);
   for (auto id : g.inputs) {
-    e.out.inputs.push_back(info_of(g[id]));
+    e.out.inputs.push_back(onnx::info_of(g[id]));
     e.finish(id, g[id].name);
   }
   for (const auto& n : g.nodes) onnx::write_node(e, n);
   for (auto id : g.outputs) {
     if (g[id].constant) e.operand(id);
-    e.out.outputs.push_back(info_of(g[id]));
+    e.out.outputs.push_back(onnx::info_of(g[id]));
   }
   onnx::model_proto m;
   m.ir_version = ir_version_for(opset);

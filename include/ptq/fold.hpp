@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Stage: what can be computed before the first sample is computed now. Runs after import, before
 // fuse and calibrate.
+//   branches    of an If whose condition is known                        graph/inline_body.hpp
 //   constants   nodes that read constants or known extents alone        fold/constants.hpp
 //   no_ops      nodes that change nothing, chains of reshapes            fold/no_ops.hpp
 //   affine      batch-norm and per-channel arithmetic into weights       fold/affine.hpp
@@ -15,6 +16,7 @@
 #include <ptq/fold/constants.hpp>
 #include <ptq/fold/no_ops.hpp>
 #include <ptq/graph/graph.hpp>
+#include <ptq/graph/inline_body.hpp>
 
 namespace ptq {
 
@@ -25,6 +27,7 @@ namespace ptq {
 /// cost    a few sweeps over the graph and its weights
 template <class = void>
 graph fold(graph g) {
+  for_each_body(g, [](graph body) { return fold(std::move(body)); });
   std::int64_t growth = 0;
   // Each sweep removes nodes or settles them; real networks rest after three or four. The bound is
   // for hostile ones.
@@ -32,6 +35,7 @@ graph fold(graph g) {
   bool changed = true;
   for (int i = 0; changed && i < most_sweeps; ++i) {
     changed = folding::constants(g, growth);
+    changed = take_known_branches(g) || changed;
     changed = folding::no_ops(g) || changed;
     changed = folding::affine(g, folding::affine_scope::before_fusion) || changed;
   }

@@ -38,6 +38,7 @@ template <class = void>
 graph fuse(graph g) {
   // Each round shrinks the graph or ends; two are usual. The bound is for hostile chains.
   constexpr int most_rounds = 16;
+  for_each_body(g, [](graph body) { return fuse(std::move(body)); });
   g = infer(std::move(g));
   bool changed = true;
   for (int i = 0; changed && i < most_rounds; ++i) {
@@ -55,6 +56,36 @@ graph fuse(graph g) {
   fusing::wide_weights(g);
   g = fold(std::move(g));
   return infer(std::move(g));
+}
+
+/// Ifs whose condition follows from extents → the taken branch, for the extents given. Only those free dimensions
+/// become fixed that a condition depends on: the graph then holds for them alone, and says so in its inputs.
+///
+/// extents  of inputs by name; those not listed stay free
+/// throws   shape_error as bind_inputs
+inline graph decide_branches(const graph& g, const std::vector<binding>& extents) {
+  const auto left = [](const graph& of) {
+    std::size_t n = 0;
+    for (const auto& node : of.nodes) {
+      const auto* c = std::get_if<op::control>(&node.what);
+      n += c && c->what == op::control::kind::branch ? 1 : 0;
+    }
+    return n;
+  };
+  const auto with = [&](const std::vector<binding>& b) { return fold(bind_inputs(g, b)); };
+  auto needed = extents;
+  auto best = with(needed);
+  if (left(best) == left(g)) return g;
+  for (auto& b : needed)
+    for (auto& e : b.dims.dims) {
+      const auto was = std::exchange(e, unknown);
+      auto freer = with(needed);
+      if (left(freer) == left(best))
+        best = std::move(freer);
+      else
+        e = was;
+    }
+  return fuse(std::move(best));
 }
 
 }  // namespace ptq

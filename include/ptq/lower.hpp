@@ -6,12 +6,15 @@
 //
 // Extents are bound here: a program has one shape. A fast path that is refused is recorded in the step's note.
 
+#include <deque>
+#include <iterator>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include <ptq/graph/graph.hpp>
 #include <ptq/graph/infer.hpp>
+#include <ptq/graph/inline_body.hpp>
 #include <ptq/kernels/table.hpp>
 #include <ptq/lower/cpu.hpp>
 #include <ptq/lower/emit/node.hpp>
@@ -56,15 +59,27 @@ inline void bind_inputs(graph& g, const lower_options& options) {
   }
 }
 
-/// Extents of every value, and constants for whatever depends on extents alone.
+/// Extents of every value, and constants for whatever depends on extents alone; the taken branch in place of an If whose
+/// condition is such a constant.
 inline void resolve_shapes(graph& g) {
   for (auto& v : g.values)
     if (!v.constant) v.shaped = false;
   for (auto id : g.inputs) g[id].shaped = true;
   std::vector<node> left;
-  for (auto& n : g.nodes) {
+  std::deque<node> waiting(std::move_iterator(g.nodes.begin()), std::move_iterator(g.nodes.end()));
+  while (!waiting.empty()) {
+    node n = std::move(waiting.front());
+    waiting.pop_front();
+    const auto* control = std::get_if<op::control>(&n.what);
+    if (control && control->what == op::control::kind::branch && g.constant_of(n.inputs[0])) {
+      if (const auto taken = condition_of(*g.constant_of(n.inputs[0]))) {
+        auto body = inlined(g, n, *control->bodies[*taken ? 0 : 1]);
+        waiting.insert(waiting.begin(), std::move_iterator(body.begin()), std::move_iterator(body.end()));
+        continue;
+      }
+    }
     const auto results = infer_node(g, n, {});
-    bool constant = true;
+    bool constant = control == nullptr;
     for (std::size_t i = 0; i < n.outputs.size(); ++i) {
       if (n.outputs[i] == none) continue;
       auto& v = g[n.outputs[i]];
@@ -100,6 +115,7 @@ inline void resolve_shapes(graph& g) {
       if (n.outputs[i] != none) g[n.outputs[i]].constant = std::move(values[i]);
   }
   g.nodes = std::move(left);
+  make_node_names_unique(g);
 }
 
 /// Every output in its own memory, in ONNX order.
@@ -153,6 +169,10 @@ program lower(graph g, const kernels::kernel_table& table, const lower_options& 
     simulated = simulated || (v.quant && is_float8(v.quant->type));
   }
   lowering::emitter e(std::move(g), table, integers || !options.fast_float);
+  e.lower_body = [](graph body, const kernels::kernel_table& with, bool) {
+    // Steps of a body run inside one step: no kernel there may start threads.
+    return lower(std::move(body), with, {.input_shapes = {}, .keep_values = false, .fast_float = false, .threads = 1});
+  };
   const uses edges(e.network());
   lowering::fused_adds adds{.edges = &edges, .done = {}, .allowed = !options.keep_values};
   auto& p = e.result();

@@ -15,11 +15,13 @@
 #include <vector>
 
 #include <ptq/calibrate.hpp>
+#include <ptq/fuse.hpp>
 #include <ptq/graph/graph.hpp>
 #include <ptq/kernels/table.hpp>
 #include <ptq/quantize/devices.hpp>
 #include <ptq/quantize/params.hpp>
 #include <ptq/quantize/placement.hpp>
+#include <ptq/quantize/recurrent.hpp>
 #include <ptq/quantize/scheme.hpp>
 #include <ptq/quantize/settings.hpp>
 #include <ptq/quantize/weights.hpp>
@@ -37,6 +39,10 @@ calibrate_options observations(const graph& g, const quantize_options& options) 
   calibrate_options o;
   for (const auto& group : p.groups)
     o.values.insert(o.values.end(), group.observed.begin(), group.observed.end());
+  for (const auto& layer : quantization::recurrent_layers(g, options)) {
+    o.values.push_back(layer.input);
+    o.values.insert(o.values.end(), layer.hidden.begin(), layer.hidden.end());
+  }
   if (options.correction == bias_correction::fast)
     for (const auto& w : p.weighted) o.channel_means.push_back({w.input, w.channel_axis});
   o.observer = {.estimator = options.activations.estimator,
@@ -89,6 +95,20 @@ inline bool write_weights(graph& g, const std::vector<weighted_node>& layers,
   return all;
 }
 
+/// Quantizes the recurrent layers; the others say why not.
+inline void write_recurrent(graph& out, const graph& g, const statistics& observed,
+                            const quantize_options& options) {
+  std::map<std::string, std::string> reasons;
+  recurrent_quantizer layers(out, options, options.preset == preset::performance);
+  for (const auto& layer : recurrent_layers(g, options, &reasons)) {
+    value_range hidden;
+    for (const auto& name : layer.hidden) hidden = joined(hidden, observed.at(name).range);
+    layers.quantize(layer.node, observed.at(layer.input).range, hidden);
+  }
+  for (auto& n : out.nodes)
+    if (const auto why = reasons.find(n.name); why != reasons.end()) n.note = why->second;
+}
+
 }  // namespace quantization
 
 /// The quantized graph.
@@ -107,12 +127,32 @@ graph quantize(const graph& g, const statistics& observed, const quantize_option
     auto p = quantization::place(g, options, reasons);
     quantization::write_params(p.network, p.groups, observed,
                                quantization::activation_grid_of(options));
-    if (quantization::write_weights(p.network, p.weighted, observed, options, reasons)) {
-      record_settings(p.network, options);
-      return pruned(std::move(p.network));
-    }
+    if (!quantization::write_weights(p.network, p.weighted, observed, options, reasons)) continue;
+    quantization::write_recurrent(p.network, g, observed, options);
+    record_settings(p.network, options);
+    return pruned(std::move(p.network));
   }
 }
+
+namespace quantization {
+
+/// g with the branches that the extents of the first sample decide in place of their Ifs; g itself where there are none.
+inline graph decided_for(const graph& g, const kernels::kernel_table& table, samples data) {
+  const auto branch = [](const node& n) {
+    const auto* c = std::get_if<op::control>(&n.what);
+    return c && c->what == op::control::kind::branch;
+  };
+  if (std::none_of(g.nodes.begin(), g.nodes.end(), branch)) return g;
+  const auto first = data.next();
+  if (!first) return g;
+  runner bound(g, table);
+  const auto& p = bound.program_for(*first);
+  std::vector<binding> extents;
+  for (std::size_t i = 0; i < p.inputs.size(); ++i) extents.push_back({p.inputs[i].name, p.input(i).dims});
+  return decide_branches(g, extents);
+}
+
+}  // namespace quantization
 
 /// The quantized graph, and what calibration saw on the way.
 struct quantize_result {
@@ -128,8 +168,9 @@ template <class = void>
 quantize_result quantize(const graph& g, const kernels::kernel_table& table, samples data,
                          const quantize_options& options = {}) {
   quantize_result r;
-  r.observed = calibrate(g, table, std::move(data), observations(g, options));
-  r.network = quantize(g, r.observed, options);
+  const graph decided = quantization::decided_for(g, table, data);
+  r.observed = calibrate(decided, table, std::move(data), observations(decided, options));
+  r.network = quantize(decided, r.observed, options);
   return r;
 }
 

@@ -223,7 +223,11 @@ inline graph sorted(graph g) {
   return g;
 }
 
-inline void check(const graph& g) {
+namespace detail_check {
+
+inline void body(const node& n, const op::control& c, int depth);
+
+inline void whole(const graph& g, int depth) {
   const auto fail = [](const std::string& what) { throw shape_error("graph: " + what); };
   std::vector<std::string_view> names;
   for (const auto& v : g.values) {
@@ -262,6 +266,31 @@ inline void check(const graph& g) {
     if (!valid(id)) fail("output id " + std::to_string(id) + " does not exist");
     if (!known[static_cast<std::size_t>(id)]) fail("output '" + g[id].name + "' is never produced");
   }
+  for (const auto& n : g.nodes)
+    if (const auto* c = std::get_if<op::control>(&n.what)) body(n, *c, depth + 1);
 }
+
+inline void body(const node& n, const op::control& c, int depth) {
+  const auto fail = [&](const std::string& what) { throw shape_error("graph: node '" + n.name + "': " + what); };
+  if (depth > op::deepest_body) fail("bodies: expected at most " + std::to_string(op::deepest_body) + " inside each other");
+  const std::size_t count = c.what == op::control::kind::branch ? 2 : 1;
+  if (c.bodies.size() != count)
+    fail("bodies: expected " + std::to_string(count) + ", got " + std::to_string(c.bodies.size()));
+  const auto own = op::own_operands(c);
+  for (const auto& b : c.bodies) {
+    if (!b) fail("a body is missing");
+    if (n.inputs.size() < own || b->inputs.size() != op::own_inputs(c) + n.inputs.size() - own)
+      fail("inputs of a body: expected " + std::to_string(op::own_inputs(c) + n.inputs.size() - own) + ", got " +
+           std::to_string(b->inputs.size()));
+    const auto least = n.outputs.size() + (count == 1 ? 1 : 0);
+    if (b->outputs.size() < least)
+      fail("outputs of a body: expected " + std::to_string(least) + ", got " + std::to_string(b->outputs.size()));
+    whole(*b, depth);
+  }
+}
+
+}  // namespace detail_check
+
+inline void check(const graph& g) { detail_check::whole(g, 0); }
 
 }  // namespace ptq

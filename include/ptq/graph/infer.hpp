@@ -16,11 +16,13 @@
 #include <vector>
 
 #include <ptq/graph/graph.hpp>
+#include <ptq/graph/infer/control.hpp>
 #include <ptq/graph/infer/elementwise.hpp>
 #include <ptq/graph/infer/generate.hpp>
 #include <ptq/graph/infer/layout.hpp>
 #include <ptq/graph/infer/normalization.hpp>
 #include <ptq/graph/infer/operands.hpp>
+#include <ptq/graph/infer/recurrent.hpp>
 #include <ptq/graph/infer/reduction.hpp>
 #include <ptq/graph/infer/reshape.hpp>
 #include <ptq/graph/infer/window.hpp>
@@ -146,6 +148,28 @@ inline inference_result infer_elements(graph g) {
   inference::forget_symbols(g, known);
   return {std::move(g), std::move(known)};
 }
+
+namespace inference {
+
+inline std::vector<inferred> body_results(const graph& body, const std::vector<inferred>& inputs) {
+  graph g = body;
+  for (std::size_t i = 0; i < inputs.size(); ++i) {
+    auto& v = g[g.inputs[i]];
+    v.type = inputs[i].type;
+    v.dims = inputs[i].dims;
+    v.dim_names.clear();
+    v.shaped = inputs[i].shaped;
+  }
+  const auto done = infer_elements(std::move(g));
+  std::vector<inferred> out;
+  for (auto id : done.g.outputs) {
+    const auto& v = done.g[id];
+    out.push_back({v.type, v.dims, v.shaped, std::nullopt});
+  }
+  return out;
+}
+
+}  // namespace inference
 
 inline graph infer(graph g) { return infer_elements(std::move(g)).g; }
 

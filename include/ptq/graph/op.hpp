@@ -15,6 +15,8 @@
 #include <ptq/core/dtype.hpp>
 #include <ptq/core/kinds.hpp>
 #include <ptq/core/tensor.hpp>
+#include <ptq/graph/op/control.hpp>
+#include <ptq/graph/op/recurrent.hpp>
 
 namespace ptq {
 
@@ -269,6 +271,6 @@ using operation =
                  op::slice, op::gather, op::reshape, op::transpose, op::expand, op::tile, op::pad,
                  op::resize, op::depth_to_space, op::shape_of, op::constant_of_shape, op::cast,
                  op::range, op::identity, op::quantize_linear, op::dequantize_linear, op::top_k,
-                 op::cumulative_sum, op::triangle>;
+                 op::cumulative_sum, op::triangle, op::recurrent, op::control>;
 
 }  // namespace ptq

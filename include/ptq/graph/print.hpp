@@ -133,6 +133,13 @@ struct namer {
   const char* operator()(const op::top_k&) const { return "TopK"; }
   const char* operator()(const op::cumulative_sum&) const { return "CumSum"; }
   const char* operator()(const op::triangle&) const { return "Trilu"; }
+  const char* operator()(const op::control& o) const {
+    return o.what == op::control::kind::branch ? "If" : "Loop";
+  }
+  const char* operator()(const op::recurrent& o) const {
+    constexpr const char* names[] = {"RNN", "GRU", "LSTM"};
+    return names[static_cast<std::size_t>(o.what)];
+  }
 };
 
 /// "name f32[1,3] q=u8(0.05,128)"
@@ -179,6 +186,14 @@ inline std::string elements(const tensor& t) {
   }
 }
 
+/// A body, set off from what is around it.
+inline std::string indented(const std::string& lines) {
+  std::string s = "  {\n    ";
+  for (char c : lines) s += c == '\n' ? std::string("\n    ") : std::string(1, c);
+  s.resize(s.size() - 4);
+  return s + "  }\n";
+}
+
 }  // namespace printing
 
 inline const char* op_name(const operation& what) { return std::visit(printing::namer{}, what); }
@@ -202,6 +217,8 @@ inline std::string print(const graph& g) {
     s += n.name + ": " + list(n.outputs, [](const value& v) { return printing::text(v); }) + " = " +
          op_name(n.what) + "(" + list(n.inputs, [](const value& v) { return v.name; }) + ")" +
          a.text + "\n";
+    if (const auto* c = std::get_if<op::control>(&n.what))
+      for (const auto& b : c->bodies) s += printing::indented(print(*b));
   }
   for (auto id : g.outputs) s += "output " + g[id].name + "\n";
   return s;

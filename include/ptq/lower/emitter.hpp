@@ -60,6 +60,10 @@ class emitter {
   emitter(graph g, const kernels::kernel_table& table, bool integers)
       : g_(std::move(g)), table_(table), integers_(integers), forms_(g_.values.size()) {}
 
+  /// Lowers the body of an If or Loop; set by lower, absent where a node is computed ahead of time.
+  using body_lowering = program (*)(graph, const kernels::kernel_table&, bool integers);
+  body_lowering lower_body = nullptr;
+
   graph& network() { return g_; }
   const graph& network() const { return g_; }
   program& result() { return out_; }

@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <deque>
 #include <limits>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -89,6 +90,14 @@ class exporter {
                   node_name};
     if (is_output_[at(id)]) close_output(id);
   }
+
+  /// Names of a graph inside or around this one are taken here too.
+  void take_names(const exporter& other) {
+    names_.insert(other.names_.begin(), other.names_.end());
+    node_names_.insert(other.node_names_.begin(), other.node_names_.end());
+  }
+  /// What the file points into lives as long as the exporter.
+  void keep(std::shared_ptr<const void> what) { alive_.push_back(std::move(what)); }
 
   // --- nodes ---
 
@@ -181,6 +190,12 @@ class exporter {
   }
   static void set(node_proto& p, std::string_view name, const std::vector<std::int64_t>& v) {
     put(p, name, attribute_ints).ints = v;
+  }
+  static void set(node_proto& p, std::string_view name, const std::vector<float>& v) {
+    put(p, name, attribute_floats).floats = v;
+  }
+  static void set(node_proto& p, std::string_view name, const std::vector<std::string>& v) {
+    put(p, name, attribute_strings).strings = v;
   }
   static void flag(node_proto& p, std::string_view name, bool v, bool otherwise) {
     if (v != otherwise) set(p, name, std::int64_t{v});
@@ -317,6 +332,7 @@ class exporter {
   std::unordered_map<std::string, int> next_number_;
   std::unordered_map<std::string, std::string> scalars_;  // kind and bytes → initializer
   std::deque<tensor> kept_;
+  std::vector<std::shared_ptr<const void>> alive_;
 };
 
 }  // namespace ptq::onnx

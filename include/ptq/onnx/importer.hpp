@@ -5,6 +5,7 @@
 // constant is known when it is asked for.
 
 #include <cstdint>
+#include <functional>
 #include <initializer_list>
 #include <string>
 #include <string_view>
@@ -139,6 +140,10 @@ class importer {
     const auto* a = attribute(name);
     return a ? a->floats : std::vector<float>{};
   }
+  std::vector<std::string> texts(std::string_view name) const {
+    const auto* a = attribute(name);
+    return a ? a->strings : std::vector<std::string>{};
+  }
   /// One of the words of a table {word, enumerator}.
   template <class Enum, std::size_t N>
   Enum word(std::string_view name, Enum otherwise,
@@ -221,6 +226,18 @@ class importer {
         if (id != none) produced_.insert(id);
     first_unseen_ = g.nodes.size();
   }
+
+  // --- bodies of the node at hand ---
+
+  /// Imports a body; `prepare` adds what it captures once its own inputs and initializers are there. Set by model.hpp.
+  using prepare_body = std::function<void(importer&, const graph_proto&)>;
+  using body_import = graph (*)(importer& outer, const graph_proto&, const prepare_body&);
+  graph read_body(const graph_proto& p, const prepare_body& prepare) { return import_body(*this, p, prepare); }
+  body_import import_body = nullptr;
+
+  /// A value of this graph by its name in the file; a body's captured values are values of the body.
+  value_id find_outer(const std::string& name) const { return find(name); }
+  const tensor_source& file() const { return from_; }
 
   // --- tensors and errors ---
 

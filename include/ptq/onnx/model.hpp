@@ -56,33 +56,49 @@ inline std::string label(const node_proto& n) {
   return n.op_type.empty() ? "node" : n.op_type;
 }
 
-/// "import: 2 operators are not supported: LSTM (node 'a', 'b'), If (node 'c')"
-inline void refuse_missing(const graph_proto& g, const tensor_source& from) {
-  constexpr std::size_t most_names = 16;
-  struct missing {
+/// Operators that no row reads, each with the nodes that have it.
+class missing_operators {
+ public:
+  void look(const graph_proto& g) {
+    for (const auto& n : g.nodes) {
+      for (const auto& a : n.attributes)
+        for (const auto& body : a.graphs) look(body);
+      const auto name = qualified(n);
+      if (reader_of(name)) continue;
+      const auto [at, fresh] = row_.emplace(name, all_.size());
+      if (fresh) all_.push_back({name, {}, 0});
+      entry& m = all_[at->second];
+      if (m.count++ < most_names) m.nodes += (m.count > 1 ? ", '" : "'") + label(n) + "'";
+    }
+  }
+  /// "import: 2 operators are not supported: NonZero (node 'a', 'b'), Bernoulli (node 'c')"
+  void refuse(const tensor_source& from) const {
+    if (all_.empty()) return;
+    std::string text = "import: " + from.file + ": " + std::to_string(all_.size()) +
+                       (all_.size() == 1 ? " operator is" : " operators are") + " not supported: ";
+    for (std::size_t i = 0; i < all_.size(); ++i) {
+      text += (i ? ", " : "") + all_[i].op_type + " (node " + all_[i].nodes;
+      if (all_[i].count > most_names)
+        text += " and " + std::to_string(all_[i].count - most_names) + " more";
+      text += ")";
+    }
+    throw unsupported(text);
+  }
+
+ private:
+  static constexpr std::size_t most_names = 16;
+  struct entry {
     std::string op_type, nodes;
     std::size_t count = 0;
   };
-  std::vector<missing> all;
-  std::unordered_map<std::string, std::size_t> row;
-  for (const auto& n : g.nodes) {
-    const auto name = qualified(n);
-    if (reader_of(name)) continue;
-    const auto [at, fresh] = row.emplace(name, all.size());
-    if (fresh) all.push_back({name, {}, 0});
-    missing& m = all[at->second];
-    if (m.count++ < most_names) m.nodes += (m.count > 1 ? ", '" : "'") + label(n) + "'";
-  }
-  if (all.empty()) return;
-  std::string text = "import: " + from.file + ": " + std::to_string(all.size()) +
-                     (all.size() == 1 ? " operator is" : " operators are") + " not supported: ";
-  for (std::size_t i = 0; i < all.size(); ++i) {
-    text += (i ? ", " : "") + all[i].op_type + " (node " + all[i].nodes;
-    if (all[i].count > most_names)
-      text += " and " + std::to_string(all[i].count - most_names) + " more";
-    text += ")";
-  }
-  throw unsupported(text);
+  std::vector<entry> all_;
+  std::unordered_map<std::string, std::size_t> row_;
+};
+
+inline void refuse_missing(const graph_proto& g, const tensor_source& from) {
+  missing_operators m;
+  m.look(g);
+  m.refuse(from);
 }
 
 /// Indices of the nodes in topological order, the file's own wherever it is one already.
@@ -98,17 +114,23 @@ inline std::vector<std::size_t> order_of(const graph_proto& g, const tensor_sour
     }
   std::vector<std::size_t> missing(g.nodes.size());
   std::vector<std::vector<std::size_t>> readers(g.nodes.size());
-  for (std::size_t n = 0; n < g.nodes.size(); ++n)
-    for (std::size_t i = 0; i < g.nodes[n].inputs.size(); ++i) {
-      const auto& name = g.nodes[n].inputs[i];
-      if (name.empty() || given(name)) continue;
+  for (std::size_t n = 0; n < g.nodes.size(); ++n) {
+    const auto& reader = g.nodes[n];
+    const auto wait_for = [&](const std::string& name, const std::string& who) {
+      if (name.empty() || given(name)) return;
       const auto p = producer.find(name);
       if (p == producer.end())
-        fail(from, "node '" + label(g.nodes[n]) + "' (" + g.nodes[n].op_type + "): input " +
-                       std::to_string(i) + ": no value is named '" + name + "'");
+        fail(from, "node '" + label(reader) + "' (" + reader.op_type + "): " + who +
+                       ": no value is named '" + name + "'");
       readers[p->second].push_back(n);
       ++missing[n];
-    }
+    };
+    for (std::size_t i = 0; i < reader.inputs.size(); ++i)
+      wait_for(reader.inputs[i], "input " + std::to_string(i));
+    for (const auto& a : reader.attributes)
+      for (const auto& body : a.graphs)
+        for (const auto& name : outer_names(body)) wait_for(name, a.name);
+  }
   std::priority_queue<std::size_t, std::vector<std::size_t>, std::greater<>> ready;
   for (std::size_t n = 0; n < g.nodes.size(); ++n)
     if (missing[n] == 0) ready.push(n);
@@ -195,6 +217,46 @@ inline void define_outputs(importer& in, const graph_proto& g, const tensor_sour
   if (in.g.outputs.empty()) fail(from, "outputs: expected at least 1, got none");
 }
 
+/// Names that the file gives or reads, before any node is read.
+inline void take_names(importer& in, const graph_proto& p) {
+  for (const auto& t : p.initializers) in.reserve(t.name);
+  for (const auto& v : p.inputs) in.reserve(v.name);
+  for (const auto& v : p.outputs) in.mark_output(v.name);
+  for (const auto& n : p.nodes) {
+    for (const auto& o : n.outputs) in.reserve(o);
+    for (const auto& i : n.inputs) in.mark_read(i);
+    for (const auto& a : n.attributes)
+      for (const auto& body : a.graphs)
+        for (const auto& name : outer_names(body)) in.mark_read(name);
+  }
+}
+
+inline void read_nodes(importer& in, const graph_proto& p, const tensor_source& from) {
+  const auto given = [&](const std::string& name) { return in.defined(name); };
+  for (auto n : order_of(p, from, given)) {
+    in.begin(p.nodes[n], label(p.nodes[n]));
+    reader_of(qualified(p.nodes[n]))(in);
+    in.finish_node();
+  }
+}
+
+inline graph import_body(importer& outer, const graph_proto& p, const importer::prepare_body& prepare) {
+  const tensor_source& from = outer.file();
+  importer in(from, outer.opset());
+  in.import_body = import_body;
+  take_names(in, p);
+  for (const auto& name : outer_names(p)) in.reserve(name);
+  in.g.name = p.name;
+  define_sources(in, p, from);
+  prepare(in, p);
+  read_nodes(in, p, from);
+  define_outputs(in, p, from);
+  const auto inputs = in.g.inputs.size();
+  graph g = pruned(merge_quantization(hoist_dequantize(std::move(in.g)), from.file));
+  if (g.inputs.size() != inputs) fail(from, "body '" + p.name + "': inputs are lost");
+  return g;
+}
+
 }  // namespace detail_model
 
 /// throws  import_error, unsupported
@@ -206,22 +268,12 @@ inline graph graph_of(const model_proto& m, const tensor_source& from) {
     throw unsupported("import: " + from.file + ": sparse initializers are not supported");
   refuse_missing(p, from);
   importer in(from, opset);
-  for (const auto& t : p.initializers) in.reserve(t.name);
-  for (const auto& v : p.inputs) in.reserve(v.name);
-  for (const auto& v : p.outputs) in.mark_output(v.name);
-  for (const auto& n : p.nodes) {
-    for (const auto& o : n.outputs) in.reserve(o);
-    for (const auto& i : n.inputs) in.mark_read(i);
-  }
+  in.import_body = import_body;
+  take_names(in, p);
   in.g.name = p.name;
   for (const auto& e : m.metadata) in.g.metadata.push_back({e.key, e.value});
   define_sources(in, p, from);
-  const auto given = [&](const std::string& name) { return in.defined(name); };
-  for (auto n : order_of(p, from, given)) {
-    in.begin(p.nodes[n], label(p.nodes[n]));
-    reader_of(qualified(p.nodes[n]))(in);
-    in.finish_node();
-  }
+  read_nodes(in, p, from);
   define_outputs(in, p, from);
   graph g = pruned(merge_quantization(hoist_dequantize(std::move(in.g)), from.file));
   check(g);

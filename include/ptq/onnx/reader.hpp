@@ -4,8 +4,7 @@
 //
 // The bytes are untrusted: each field's wire type is checked before it is read (protozero only
 // asserts it), lengths are checked against the bytes that are there, the number of messages is
-// bounded, and nothing recurses: the subgraphs of control-flow nodes are skipped, since no such
-// node is supported.
+// bounded, and so is the depth of graphs inside graphs.
 
 #include <cstddef>
 #include <cstdint>
@@ -13,6 +12,7 @@
 #include <string>
 #include <string_view>
 
+#include <ptq/graph/op/control.hpp>
 #include <ptq/onnx/fields.hpp>
 #include <ptq/onnx/schema.hpp>
 
@@ -168,6 +168,16 @@ class reader {
         case f::ints:
           in_.integers(r, a.ints);
           break;
+        case f::g:
+          a.graphs.clear();
+          if (++depth_ > op::deepest_body)
+            in_.fail("graphs: expected at most " + std::to_string(op::deepest_body) + " inside each other");
+          read_graph(in_.message(r), a.graphs.emplace_back());
+          --depth_;
+          break;
+        case f::strings:
+          a.strings.push_back(in_.text(r));
+          break;
         default:
           a.unread = true;
           r.skip();
@@ -263,6 +273,7 @@ class reader {
   }
 
   field_reader in_;
+  int depth_ = 0;
 };
 
 }  // namespace ptq::onnx

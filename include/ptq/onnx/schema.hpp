@@ -98,7 +98,8 @@ enum attribute_type : std::int32_t {
   attribute_tensor = 4,
   attribute_graph = 5,
   attribute_floats = 6,
-  attribute_ints = 7
+  attribute_ints = 7,
+  attribute_strings = 8
 };
 
 struct entry_proto {
@@ -119,6 +120,8 @@ struct tensor_proto {
   std::vector<entry_proto> external_data;
 };
 
+struct graph_proto;
+
 struct attribute_proto {
   std::string name;
   std::int32_t type = 0;
@@ -127,8 +130,10 @@ struct attribute_proto {
   std::string s;
   std::vector<float> floats;
   std::vector<std::int64_t> ints;
+  std::vector<std::string> strings;
   std::vector<tensor_proto> t;  // none or one
-  bool unread = false;          // a graph, strings, …: nothing that a supported operator has
+  std::vector<graph_proto> graphs;  // none or one
+  bool unread = false;              // several tensors or graphs, types: nothing that a supported operator has
 };
 
 struct node_proto {

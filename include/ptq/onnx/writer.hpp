@@ -32,6 +32,8 @@ inline void write_tensor(pbf& parent, std::uint32_t tag, const tensor_proto& t) 
   put(w, f::raw_data, t.raw);
 }
 
+inline void write_graph(pbf& parent, std::uint32_t tag, const graph_proto& g);
+
 inline void write_attribute(pbf& parent, const attribute_proto& a) {
   namespace f = field::attribute;
   pbf w(parent, field::node::attribute);
@@ -51,6 +53,12 @@ inline void write_attribute(pbf& parent, const attribute_proto& a) {
       break;
     case attribute_floats:
       w.add_packed_float(f::floats, a.floats.begin(), a.floats.end());
+      break;
+    case attribute_graph:
+      write_graph(w, f::g, a.graphs.front());
+      break;
+    case attribute_strings:
+      for (const auto& s : a.strings) put(w, f::strings, s);
       break;
     default:
       w.add_packed_int64(f::ints, a.ints.begin(), a.ints.end());
@@ -101,9 +109,9 @@ inline void write_entry(pbf& parent, std::uint32_t tag, const entry_proto& e) {
   put(w, field::entry::value, e.value);
 }
 
-inline void write_graph(pbf& parent, const graph_proto& g) {
+inline void write_graph(pbf& parent, std::uint32_t tag, const graph_proto& g) {
   namespace f = field::graph;
-  pbf w(parent, field::model::graph);
+  pbf w(parent, tag);
   for (const auto& n : g.nodes) write_node(w, n);
   put(w, f::name, g.name);
   for (const auto& t : g.initializers) write_tensor(w, f::initializer, t);
@@ -127,7 +135,7 @@ inline std::string serialized(const model_proto& m) {
     put(opset, field::opset::domain, o.domain);
     opset.add_int64(field::opset::version, o.version);
   }
-  write_graph(w, m.graph);
+  write_graph(w, f::graph, m.graph);
   for (const auto& e : m.metadata) write_entry(w, f::metadata_props, e);
   return bytes;
 }

@@ -167,6 +167,23 @@ inline void describe(attributes& a, const op::cumulative_sum& o) {
   a.flag("reverse", o.reverse);
 }
 inline void describe(attributes& a, const op::triangle& o) { a.flag("lower", !o.upper); }
+inline void describe(attributes& a, const op::recurrent& o) {
+  constexpr const char* functions[] = {"sigmoid", "tanh", "relu", "affine", "leaky_relu", "thresholded_relu",
+                                       "scaled_tanh", "hard_sigmoid", "elu", "softsign", "softplus"};
+  std::string list;
+  for (const auto& f : o.functions) {
+    list += (list.empty() ? "" : ",") + std::string(functions[static_cast<std::size_t>(f.what)]);
+    if (f.alpha != 0 || f.beta != 0) list += "(" + number(f.alpha) + "," + number(f.beta) + ")";
+  }
+  a.add("functions", list);
+  if (o.way == op::recurrent::direction::reverse) a.flag("reverse", true);
+  if (o.way == op::recurrent::direction::both) a.flag("both_ways", true);
+  a.add("clip", o.clip, 0.0f);
+  a.flag("linear_before_reset", o.linear_before_reset);
+  a.flag("input_forget", o.input_forget);
+  a.flag("batch_first", o.batch_first);
+}
+inline void describe(attributes& a, const op::control& o) { a.add("carried", o.carried, 0); }
 template <class Op>
 void describe(attributes&, const Op&) {}  // where, slice, expand, …: no attributes
 

@@ -4,6 +4,7 @@
 
 #include <variant>
 
+#include <ptq/lower/emit/control.hpp>
 #include <ptq/lower/emit/conv.hpp>
 #include <ptq/lower/emit/elementwise.hpp>
 #include <ptq/lower/emit/index.hpp>
@@ -11,6 +12,7 @@
 #include <ptq/lower/emit/move.hpp>
 #include <ptq/lower/emit/pool.hpp>
 #include <ptq/lower/emit/quantize.hpp>
+#include <ptq/lower/emit/recurrent.hpp>
 
 namespace ptq::lowering {
 
@@ -58,6 +60,8 @@ inline void emit_node(emitter& e, const node& n, fused_adds& adds) {
                  [&](const op::top_k& o) { emit_top_k(e, n, o); },
                  [&](const op::cumulative_sum& o) { emit_cumulative_sum(e, n, o); },
                  [&](const op::triangle& o) { emit_triangle(e, n, o); },
+                 [&](const op::recurrent& o) { emit_recurrent(e, n, o); },
+                 [&](const op::control& o) { emit_control(e, n, o); },
              },
              n.what);
 }

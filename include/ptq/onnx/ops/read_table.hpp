@@ -7,10 +7,12 @@
 #include <string_view>
 
 #include <ptq/onnx/ops/names.hpp>
+#include <ptq/onnx/ops/read_control.hpp>
 #include <ptq/onnx/ops/read_elementwise.hpp>
 #include <ptq/onnx/ops/read_layout.hpp>
 #include <ptq/onnx/ops/read_matrix.hpp>
 #include <ptq/onnx/ops/read_quantized.hpp>
+#include <ptq/onnx/ops/read_recurrent.hpp>
 #include <ptq/onnx/ops/read_reduce.hpp>
 #include <ptq/onnx/ops/read_shape.hpp>
 #include <ptq/onnx/ops/read_window.hpp>
@@ -22,7 +24,7 @@ namespace ptq::onnx {
 inline auto reader_of(std::string_view op_type) -> void (*)(importer&) {
   static constexpr std::span<const read_row> groups[] = {elementwise_rows, window_rows, matrix_rows,
                                                          reduce_rows,      layout_rows, shape_rows,
-                                                         quantized_rows};
+                                                         quantized_rows,   recurrent_rows, control_rows};
   for (const auto group : groups)
     for (const auto& row : group)
       if (row.op_type == op_type) return row.read;

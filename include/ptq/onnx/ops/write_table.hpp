@@ -7,14 +7,18 @@
 
 #include <ptq/onnx/exporter.hpp>
 #include <ptq/onnx/ops/names.hpp>
+#include <ptq/onnx/ops/write_control.hpp>
 #include <ptq/onnx/ops/write_elementwise.hpp>
 #include <ptq/onnx/ops/write_layout.hpp>
+#include <ptq/onnx/ops/write_recurrent.hpp>
 #include <ptq/onnx/ops/write_window.hpp>
 
 namespace ptq::onnx {
 
 /// Q and DQ per channel came with this one.
 inline constexpr int lowest_written_opset = 13;
+
+inline int opset_for(const graph& g);
 
 namespace detail_opset {
 
@@ -77,6 +81,16 @@ inline int needed(const graph&, const node&, const op::shape_of& s) {
   return s == op::shape_of{} ? lowest_written_opset : 15;
 }
 inline int needed(const graph&, const node&, const op::triangle&) { return 14; }
+
+inline int needed(const graph&, const node&, const op::recurrent& r) {
+  return r.batch_first ? 14 : lowest_written_opset;
+}
+
+inline int needed(const graph&, const node&, const op::control& c) {
+  int opset = lowest_written_opset;
+  for (const auto& b : c.bodies) opset = std::max(opset, opset_for(*b));
+  return opset;
+}
 
 /// 16-bit codes.
 inline bool wide(dtype t) { return t == dtype::s16 || t == dtype::u16; }

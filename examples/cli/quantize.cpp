@@ -48,6 +48,11 @@ ptq::ignored_subgraph subgraph_of(const std::string& text) {
   return {names(text.substr(0, arrow)), names(text.substr(arrow + 2))};
 }
 
+ptq::bias_correction correction_named(const std::string& name) {
+  if (name == "none") return ptq::bias_correction::none;
+  return name == "sequential" ? ptq::bias_correction::sequential : ptq::bias_correction::fast;
+}
+
 ptq::quantize_options options_of(const quantize_arguments& a) {
   std::vector<ptq::ignored_subgraph> subgraphs;
   for (const auto& text : a.ignored_subgraphs) subgraphs.push_back(subgraph_of(text));
@@ -58,21 +63,28 @@ ptq::quantize_options options_of(const quantize_arguments& a) {
                         : ptq::preset::performance,
           .target = a.target == "cpu" ? ptq::target_device::cpu : ptq::target_device::any,
           .subset_size = a.samples.subset_size,
-          .activations = {.estimator = estimator_named(a.estimator)},
+          .activations = {.estimator = a.estimator.empty() ? ptq::range_estimator::mean_minmax
+                                                           : estimator_named(a.estimator)},
           .weights = {.bits = a.weight_bits,
                       .mode = a.weight_mode == "asymmetric" ? ptq::code_mode::asymmetric
                                                             : ptq::code_mode::symmetric,
                       .scales = a.weight_scales == "per_tensor" ? ptq::granularity::per_tensor
                                                                 : ptq::granularity::per_channel,
                       .narrow_range = !a.weight_full_range},
-          .correction =
-              a.correction == "none" ? ptq::bias_correction::none : ptq::bias_correction::fast,
+          .correction = correction_named(a.correction),
           .ignored = {.names = a.ignored_names,
                       .patterns = a.ignored_patterns,
                       .types = a.ignored_types,
                       .subgraphs = subgraphs},
           .model_type = transformer ? ptq::model_type::transformer : ptq::model_type::none,
           .quantize_outputs = a.quantize_outputs,
+          .effort = {.level = a.effort == "fast"   ? ptq::effort::fast
+                              : a.effort == "best" ? ptq::effort::best
+                                                   : ptq::effort::balanced,
+                     .fixed_preset = !a.preset.empty(),
+                     .fixed_estimator = !a.estimator.empty(),
+                     .fixed_correction = !a.correction.empty(),
+                     .cache_mb = a.cache_mb},
           .threads = a.threads,
           .report = progress_bar(a)});
 }
@@ -151,7 +163,8 @@ void quantize(const quantize_arguments& arguments) {
                : steps_of(shipped, first);
   r.model = a.model;
   ptq::add(r, made.network);
-  ptq::add(r, options, made.observed.samples);
+  ptq::add(r, made.options, made.observed.samples);
+  ptq::add(r, made.recovery);
   r.bytes = {std::filesystem::file_size(a.model), std::filesystem::file_size(a.out)};
   if (validation)
     ptq::add(r, accuracy_of(network, validation->data, validation->labels, a),

@@ -23,6 +23,7 @@
 #include <ptq/quantize/scheme.hpp>
 #include <ptq/quantize/settings.hpp>
 #include <ptq/quantize/weights.hpp>
+#include <ptq/recovery/flow.hpp>
 
 namespace ptq {
 
@@ -37,7 +38,7 @@ calibrate_options observations(const graph& g, const quantize_options& options) 
   calibrate_options o;
   for (const auto& group : p.groups)
     o.values.insert(o.values.end(), group.observed.begin(), group.observed.end());
-  if (options.correction == bias_correction::fast)
+  if (options.correction != bias_correction::none)
     for (const auto& w : p.weighted) o.channel_means.push_back({w.input, w.channel_axis});
   o.observer = {.estimator = options.activations.estimator,
                 .percentile_tail = options.activations.percentile_tail,
@@ -70,7 +71,7 @@ inline bool write_weights(graph& g, const std::vector<weighted_node>& layers,
   std::int64_t done = 0;
   for (const auto& layer : layers) {
     input_means means;
-    if (options.correction == bias_correction::fast) {
+    if (options.correction != bias_correction::none) {
       const auto& s = observed.at(layer.input);
       means = {s.channel_means, s.dims};
     }
@@ -114,18 +115,41 @@ graph quantize(const graph& g, const statistics& observed,
 struct quantize_result {
   graph network;
   statistics observed;
+  recovery_report recovery = {};  // what was tried to keep accuracy, and what it bought
+  quantize_options options = {};  // those that were kept
 };
 
-/// Places, calibrates on the samples, and quantizes.
+namespace quantization {
+
+/// The two stages that recovery repeats.
+struct static_quantizer {
+  calibrate_options observations(const graph& g, const quantize_options& o) const {
+    return ptq::observations(g, o);
+  }
+  graph quantized(const graph& g, const statistics& s, const quantize_options& o) const {
+    return ptq::quantize(g, s, o);
+  }
+};
+
+}  // namespace quantization
+
+/// Places, calibrates on the samples, and quantizes; with more effort than `fast`, also tries what
+/// lowers the error on samples held back.
 ///
 /// table     the kernels that run the float graph
 /// throws    as observations, calibrate and quantize
 template <class = void>
 quantize_result quantize(const graph& g, const kernels::kernel_table& table, samples data,
-                                const quantize_options& options = {}) {
+                         const quantize_options& options = {}) {
+  if (options.effort.level != effort::fast || options.correction == bias_correction::sequential) {
+    auto r = recovering::flow(g, table, std::move(data), options, quantization::static_quantizer())
+                 .run();
+    return {std::move(r.network), std::move(r.observed), std::move(r.report), std::move(r.options)};
+  }
   quantize_result r;
   r.observed = calibrate(g, table, std::move(data), observations(g, options));
   r.network = quantize(g, r.observed, options);
+  r.options = options;
   return r;
 }
 

@@ -57,6 +57,7 @@ ptq::quantize_options options_of(const quantize_arguments& a) {
   std::vector<ptq::ignored_subgraph> subgraphs;
   for (const auto& text : a.ignored_subgraphs) subgraphs.push_back(subgraph_of(text));
   const bool transformer = a.model_type == "transformer";
+  const bool configured = !a.config.empty();  // a file chooses as flags do
   return merged(
       a, {.preset = a.preset == "mixed" || (transformer && !a.given.contains("--preset"))
                         ? ptq::preset::mixed
@@ -81,9 +82,9 @@ ptq::quantize_options options_of(const quantize_arguments& a) {
           .effort = {.level = a.effort == "fast"   ? ptq::effort::fast
                               : a.effort == "best" ? ptq::effort::best
                                                    : ptq::effort::balanced,
-                     .fixed_preset = !a.preset.empty(),
-                     .fixed_estimator = !a.estimator.empty(),
-                     .fixed_correction = !a.correction.empty(),
+                     .fixed_preset = configured || !a.preset.empty(),
+                     .fixed_estimator = configured || !a.estimator.empty(),
+                     .fixed_correction = configured || !a.correction.empty(),
                      .cache_mb = a.cache_mb},
           .threads = a.threads,
           .report = progress_bar(a)});
@@ -163,7 +164,7 @@ void quantize(const quantize_arguments& arguments) {
                : steps_of(shipped, first);
   r.model = a.model;
   ptq::add(r, made.network);
-  ptq::add(r, made.options, made.observed.samples);
+  ptq::add(r, a.data_free ? options : made.options, made.observed.samples);
   ptq::add(r, made.recovery);
   r.bytes = {std::filesystem::file_size(a.model), std::filesystem::file_size(a.out)};
   if (validation)

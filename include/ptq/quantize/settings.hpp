@@ -21,7 +21,8 @@ inline setting_list settings_of(const quantize_options& o) {
       {"preset", o.preset == preset::performance ? "performance" : "mixed"},
       {"target_device", o.target == target_device::any ? "any" : "cpu"},
       {"range_estimator", name_of(o.activations.estimator)},
-      {"bias_correction", o.correction == bias_correction::fast ? "fast" : "none"},
+      {"effort", name_of(o.effort.level)},
+      {"bias_correction", name_of(o.correction)},
       {"subset_size", std::to_string(o.subset_size)},
   };
   const auto& w = o.weights;

@@ -18,10 +18,13 @@
 #include <ptq/execute/sweep.hpp>
 #include <ptq/graph/graph.hpp>
 #include <ptq/kernels/table.hpp>
+#include <ptq/quantize/devices.hpp>
 #include <ptq/quantize/optimised_rounding.hpp>
 #include <ptq/quantize/scheme.hpp>
 #include <ptq/quantize/sequential_correction.hpp>
+#include <ptq/quantize/settings.hpp>
 #include <ptq/recovery/held_back.hpp>
+#include <ptq/recovery/magnitudes.hpp>
 #include <ptq/recovery/real_layers.hpp>
 
 namespace ptq::recovering {
@@ -64,7 +67,7 @@ class flow {
     auto q = quantizer_.quantized(network_, observed, options_);
     error_ = judge_.error(q);
     if (wants_sequential()) q = corrected(std::move(q));
-    options_.report = {};
+    record_settings(q, options_);
     return {std::move(q), std::move(observed), std::move(report_), std::move(options_)};
   }
 
@@ -100,9 +103,27 @@ class flow {
     if (decide(what, tried(network_, o))) options_ = std::move(o);
   }
 
+  void equalise(const std::string& name, quantization::equalisation what,
+                const std::vector<double>& alphas) {
+    const auto values = quantization::equalisable(network_, what);
+    if (values.empty()) return;
+    const auto seen = magnitudes_of(network_, values, few(), table_, options_.threads);
+    graph best = network_;
+    for (double alpha : alphas) {
+      auto [g, changed] = quantization::equalised(network_, what, seen, alpha);
+      if (changed == 0) continue;
+      const auto share = std::to_string(alpha).substr(0, 4);
+      if (decide(name + ", alpha " + share, tried(g, options_))) best = std::move(g);
+    }
+    network_ = std::move(best);
+  }
+
   void scout() {
     progress("scout");
     error_ = tried(network_, options_);
+    // Half of the spread to each side; SmoothQuant's own share for outliers, and NNCF's.
+    equalise("cross-layer equalisation", quantization::equalisation::cross_layer, {0.5});
+    equalise("SmoothQuant", quantization::equalisation::smooth, {0.5, 0.95});
     if (!options_.effort.fixed_preset) {
       auto o = options_;
       o.preset = o.preset == preset::mixed ? preset::performance : preset::mixed;

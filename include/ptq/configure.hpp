@@ -73,7 +73,7 @@ inline std::string configuration_text(const quantize_options& o) {
     weights["granularity"] = w.scales == granularity::per_channel ? "perchannel" : "pertensor";
   json params = {{"preset", o.preset == preset::performance ? "performance" : "mixed"},
                  {"stat_subset_size", o.subset_size},
-                 {"bias_correction", o.correction == bias_correction::fast ? "fast" : "none"},
+                 {"bias_correction", name_of(o.correction)},
                  {"weights", weights},
                  {"activations",
                   {{"range_estimator",

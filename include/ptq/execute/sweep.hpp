@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include <ptq/core/numeric.hpp>
 #include <ptq/data/activation_cache.hpp>
 #include <ptq/data/samples.hpp>
 #include <ptq/execute/runner.hpp>
@@ -42,7 +43,7 @@ class sweep {
   sweep(const graph& whole, samples data, std::int64_t count, const kernels::kernel_table& table,
         activation_cache& cache)
       : data_(std::move(data)), count_(count), table_(&table), cache_(&cache) {
-    for (auto id : whole.inputs) inputs_.push_back(whole[id].name);
+    for (auto id : whole.inputs) inputs_.push_back(whole[id]);
   }
 
   int threads = 1;
@@ -53,10 +54,10 @@ class sweep {
     if (cache_->has(value, index)) return cache_->at(value, index);
     const auto s = data_.at(index);
     for (std::size_t i = 0; s && i < inputs_.size(); ++i) {
-      if (inputs_[i] != value) continue;
+      if (inputs_[i].name != value) continue;
       for (const auto& given : s->inputs)
-        if (given.name == value) return given.value;
-      if (i < s->inputs.size()) return s->inputs[i].value;
+        if (given.name == value) return entered(inputs_[i], given.value);
+      if (i < s->inputs.size()) return entered(inputs_[i], s->inputs[i].value);
     }
     return cache_->at(value, index);  // throws, naming it
   }
@@ -79,11 +80,23 @@ class sweep {
   void drop(const std::string& value) { cache_->drop(value); }
 
  private:
+  /// As the network sees it: of the input's type and extents, and on its grid.
+  static tensor entered(const value& v, const tensor& given) {
+    tensor t = detail_runner::as_type(v.name, v.type, given);
+    if (t.dims() != v.dims && t.size() == v.dims.size()) t = t.reshaped(v.dims);
+    if (!v.quant || v.quant->per_channel() || size_of(v.quant->type) != 1) return t;
+    const std::int32_t low = v.quant->type == dtype::s8 ? -128 : 0;
+    const auto [scale, zero] = std::pair(v.quant->scale[0], v.quant->zero_point[0]);
+    for (auto& x : t.mutable_view<float>())
+      x = dequantize_value(quantize_value(x, scale, zero, low, low + 255), scale, zero);
+    return t;
+  }
+
   samples data_;
   std::int64_t count_;
   const kernels::kernel_table* table_;
   activation_cache* cache_;
-  std::vector<std::string> inputs_;
+  std::vector<value> inputs_;  // of the whole
 };
 
 }  // namespace ptq

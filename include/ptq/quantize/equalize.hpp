@@ -2,9 +2,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Channels that share one scale but not their size: equalised before quantization.
 //
-//   by[c] = (a[c] / m_a)^α / (w[c] / m_w)^(1 − α),   to the nearest power of two
+//   by[c] = a[c]^α / w[c]^(1 − α),   to the nearest power of two
 //
-// a: largest magnitude of the channel, w: of the weights that read it, m: medians over channels.
+// a: largest magnitude of the channel, w: of the weights that read it. A factor common to all channels
+// changes nothing, so none is taken out: what was scaled by powers of two is mended exactly.
 // α = 1/2 is cross-layer equalisation (Nagel et al. 2019, eq. 11, with measured ranges in place of
 // the producer's weights, whose rows have scales of their own here); larger α is SmoothQuant's
 // migration from activations to weights (Xiao et al. 2023, eq. 4). A reader with a scale per channel
@@ -27,16 +28,6 @@ namespace ptq::quantization {
 /// Largest magnitude of every channel, by value.
 using channel_magnitudes = std::map<std::string, std::vector<float>, std::less<>>;
 
-/// Median of the positive ones; 0 if there are none.
-inline double positive_median(const std::vector<float>& x) {
-  std::vector<float> p;
-  for (float v : x)
-    if (v > 0) p.push_back(v);
-  if (p.empty()) return 0;
-  std::nth_element(p.begin(), p.begin() + static_cast<std::ptrdiff_t>(p.size() / 2), p.end());
-  return static_cast<double>(p[p.size() / 2]);
-}
-
 /// Factors for one value; all 1 where there is nothing to equalise.
 ///
 /// activation  [channels]
@@ -44,17 +35,21 @@ inline double positive_median(const std::vector<float>& x) {
 inline std::vector<float> equalising_factors(const std::vector<float>& activation,
                                              const std::vector<float>& weights, double alpha) {
   std::vector<float> by(activation.size(), 1.0f);
-  const double middle = positive_median(activation), middle_w = positive_median(weights);
-  if (middle == 0) return by;
-  if (middle_w == 0) alpha = 1;
-  // Factors beyond 2^10 would mend numbers that one scale can't hold beside the others anyway.
-  constexpr double most = 10;
+  const bool weighted = std::any_of(weights.begin(), weights.end(), [](float w) { return w > 0; });
+  if (!weighted) alpha = 1;
+  // 2^±20 covers all that one float layer makes of another's numbers.
+  constexpr double most = 20;
+  double low = most, high = -most;
   for (std::size_t c = 0; c < by.size(); ++c) {
-    if (!(activation[c] > 0) || (middle_w > 0 && !(weights[c] > 0))) continue;
-    double e = alpha * std::log2(static_cast<double>(activation[c]) / middle);
-    if (middle_w > 0) e -= (1 - alpha) * std::log2(static_cast<double>(weights[c]) / middle_w);
-    by[c] = std::exp2(static_cast<float>(std::clamp(std::nearbyint(e), -most, most)));
+    if (!(activation[c] > 0) || (weighted && !(weights[c] > 0))) continue;
+    double e = alpha * std::log2(static_cast<double>(activation[c]));
+    if (weighted) e -= (1 - alpha) * std::log2(static_cast<double>(weights[c]));
+    e = std::clamp(std::nearbyint(e), -most, most);
+    low = std::min(low, e);
+    high = std::max(high, e);
+    by[c] = std::exp2(static_cast<float>(e));
   }
+  if (low >= high) std::fill(by.begin(), by.end(), 1.0f);
   return by;
 }
 
@@ -82,7 +77,10 @@ inline std::vector<scalable> equalisable(const graph& g, equalisation what) {
 inline std::pair<graph, int> equalised(graph g, equalisation what, const channel_magnitudes& seen,
                                        double alpha) {
   int changed = 0;
-  for (const auto& s : equalisable(g, what)) {
+  // Back to front: a layer's rows have their final scale before its columns are looked at.
+  const auto values = equalisable(g, what);
+  for (std::size_t i = values.size(); i-- > 0;) {
+    const auto& s = values[i];
     const auto it = seen.find(s.value);
     if (it == seen.end() || static_cast<std::int64_t>(it->second.size()) != s.channels) continue;
     const auto by = equalising_factors(it->second, consumer_magnitudes(g, s), alpha);

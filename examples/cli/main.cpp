@@ -132,6 +132,14 @@ App& add_quantize(App& app, cli::quantize_arguments& a) {
   c.add_option("--mode", a.mode,
                "int8 (default), fp8_e4m3 or fp8_e5m2: simulated in float, exported as FP8")
       ->check(CLI::IsMember({"int8", "fp8_e4m3", "fp8_e5m2"}));
+  c.add_option("--effort", a.effort,
+               "fast: what is chosen, as it is; balanced (default): also steps that lower the error "
+               "on samples held back; best: also the rounding of weights. What is chosen by an "
+               "option of its own stays")
+      ->check(CLI::IsMember({"fast", "balanced", "best"}));
+  c.add_option("--cache-mb", a.cache_mb,
+               "Memory for samples and activations (default 512); a temporary file beyond")
+      ->check(CLI::Range(0, 1 << 20));
   c.add_option("--preset", a.preset,
                "performance (default): symmetric activations; mixed: asymmetric ones; accuracy")
       ->check(CLI::IsMember({"performance", "mixed", "accuracy"}));
@@ -160,8 +168,8 @@ App& add_quantize(App& app, cli::quantize_arguments& a) {
       ->check(CLI::IsMember({"per_channel", "per_tensor"}));
   c.add_flag("--weight-full-range", a.weight_full_range,
              "Use the lowest code too: -128 with 8 bits, which has no positive counterpart");
-  c.add_option("--bias-correction", a.correction, "fast (default) or none")
-      ->check(CLI::IsMember({"fast", "none"}));
+  c.add_option("--bias-correction", a.correction, "none, fast or sequential")
+      ->check(CLI::IsMember({"none", "fast", "sequential"}));
   c.add_option("--model-type", a.model_type,
                "transformer: sums and the product of attention with its values stay in float")
       ->check(CLI::IsMember({"transformer"}));

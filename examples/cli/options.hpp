@@ -38,8 +38,10 @@ struct quantize_arguments : common_arguments {
   std::string labels;
   sample_arguments samples{.subset_size = 300};
   std::string mode = "int8";
-  std::string preset = "performance", target = "any";
-  std::string estimator = "mean_minmax", correction = "fast";
+  std::string preset, target = "any";
+  // Empty where the user left the choice to the effort.
+  std::string estimator, correction, effort = "balanced";
+  std::int64_t cache_mb = 512;
   int weight_bits = 0, activation_bits = 0;  // 0: the device's
   std::string overflow_fix = "none", activation_mode = "automatic", signedness = "automatic";
   std::string weight_mode = "symmetric", weight_scales = "per_channel";

@@ -69,7 +69,9 @@ ptq::code_mode mode_named(const std::string& name) {
 ptq::activation_options activations_of(const quantize_arguments& a) {
   const bool sides = !a.range_min.empty() || !a.range_max.empty();
   return {.estimator = sides ? ptq::range_estimator::custom
-                             : named(ptq::range_estimators, a.estimator, "--range-estimator"),
+                       : a.estimator.empty()
+                           ? ptq::range_estimator::mean_minmax
+                           : named(ptq::range_estimators, a.estimator, "--range-estimator"),
           .percentile_tail = a.percentile_tail,
           .outlier_prob = a.outlier_prob,
           .min = side_of(a, a.range_min, {}),
@@ -88,10 +90,16 @@ ptq::overflow_fix fix_named(const std::string& name) {
                                : ptq::overflow_fix::none;
 }
 
+ptq::bias_correction correction_named(const std::string& name) {
+  if (name == "none") return ptq::bias_correction::none;
+  return name == "sequential" ? ptq::bias_correction::sequential : ptq::bias_correction::fast;
+}
+
 ptq::quantize_options options_of(const quantize_arguments& a) {
   std::vector<ptq::ignored_subgraph> subgraphs;
   for (const auto& text : a.ignored_subgraphs) subgraphs.push_back(subgraph_of(text));
   const bool transformer = a.model_type == "transformer";
+  const bool configured = !a.config.empty();  // a file chooses as flags do
   return merged(
       a, {.mode = a.mode == "fp8_e4m3"   ? ptq::quantize_mode::fp8_e4m3
                   : a.mode == "fp8_e5m2" ? ptq::quantize_mode::fp8_e5m2
@@ -109,14 +117,22 @@ ptq::quantize_options options_of(const quantize_arguments& a) {
                                                                 : ptq::granularity::per_channel,
                       .narrow_range = !a.weight_full_range,
                       .fix = fix_named(a.overflow_fix)},
-          .correction =
-              a.correction == "none" ? ptq::bias_correction::none : ptq::bias_correction::fast,
+          .correction = correction_named(a.correction),
           .ignored = {.names = a.ignored_names,
                       .patterns = a.ignored_patterns,
                       .types = a.ignored_types,
                       .subgraphs = subgraphs},
           .model_type = transformer ? ptq::model_type::transformer : ptq::model_type::none,
           .quantize_outputs = a.quantize_outputs,
+          .effort = {.level = a.effort == "fast"   ? ptq::effort::fast
+                              : a.effort == "best" ? ptq::effort::best
+                                                   : ptq::effort::balanced,
+                     .fixed_preset =
+                         configured || !a.preset.empty() || a.activation_mode != "automatic",
+                     .fixed_estimator = configured || !a.estimator.empty() ||
+                                        !a.range_min.empty() || !a.range_max.empty(),
+                     .fixed_correction = configured || !a.correction.empty(),
+                     .cache_mb = a.cache_mb},
           .threads = a.threads,
           .report = progress_bar(a)});
 }
@@ -188,11 +204,10 @@ void quantize(const quantize_arguments& arguments) {
   const bool keeps = !a.calibration.empty() || !a.save_calibration.empty();
   if (keeps && a.data_free)
     throw ptq::data_error("--data-free: expected it without a file of calibration");
-  const auto made =
-      keeps ? quantized_with_file(network, data, options, a)
-      : a.data_free
-          ? quantized_without_data(read_model(a.model), network, data, options)
-          : quantized(network, data, options);
+  const auto made = keeps ? quantized_with_file(network, data, options, a)
+                    : a.data_free
+                        ? quantized_without_data(read_model(a.model), network, data, options)
+                        : quantized(network, data, options);
   ptq::export_model(made.network, a.out);
 
   // What is measured is the file that was written.
@@ -203,7 +218,8 @@ void quantize(const quantize_arguments& arguments) {
                : steps_of(shipped, first);
   r.model = a.model;
   ptq::add(r, made.network);
-  ptq::add(r, options, made.observed.samples);
+  ptq::add(r, a.data_free ? options : made.options, made.observed.samples);
+  ptq::add(r, made.recovery);
   r.bytes = {std::filesystem::file_size(a.model), std::filesystem::file_size(a.out)};
   if (validation)
     ptq::add(r, accuracy_of(network, validation->data, validation->labels, a),

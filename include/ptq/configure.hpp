@@ -93,7 +93,7 @@ inline std::string configuration_text(const quantize_options& o) {
   json params = {{"preset", presets[static_cast<std::size_t>(o.preset)]},
                  {"saturation_fix", fixes[static_cast<std::size_t>(o.weights.fix)]},
                  {"stat_subset_size", o.subset_size},
-                 {"bias_correction", o.correction == bias_correction::fast ? "fast" : "none"},
+                 {"bias_correction", name_of(o.correction)},
                  {"weights", weights},
                  {"activations", {{"range_estimator", estimator}}},
                  {"quantize_outputs", o.quantize_outputs},

@@ -25,6 +25,7 @@
 #include <ptq/quantize/scheme.hpp>
 #include <ptq/quantize/settings.hpp>
 #include <ptq/quantize/weights.hpp>
+#include <ptq/recovery/flow.hpp>
 
 namespace ptq {
 
@@ -43,7 +44,7 @@ calibrate_options observations(const graph& g, const quantize_options& options) 
     o.values.push_back(layer.input);
     o.values.insert(o.values.end(), layer.hidden.begin(), layer.hidden.end());
   }
-  if (options.correction == bias_correction::fast)
+  if (options.correction != bias_correction::none)
     for (const auto& w : p.weighted) o.channel_means.push_back({w.input, w.channel_axis});
   o.observer = {.estimator = options.activations.estimator,
                 .percentile_tail = options.activations.percentile_tail,
@@ -81,7 +82,7 @@ inline bool write_weights(graph& g, const std::vector<weighted_node>& layers,
   std::int64_t done = 0;
   for (const auto& layer : layers) {
     input_means means;
-    if (options.correction == bias_correction::fast) {
+    if (options.correction != bias_correction::none) {
       const auto& s = observed.at(layer.input);
       means = {s.channel_means, s.dims};
     }
@@ -99,7 +100,7 @@ inline bool write_weights(graph& g, const std::vector<weighted_node>& layers,
 inline void write_recurrent(graph& out, const graph& g, const statistics& observed,
                             const quantize_options& options) {
   std::map<std::string, std::string> reasons;
-  recurrent_quantizer layers(out, options, options.preset == preset::performance);
+  recurrent_quantizer layers(out, options, activation_grid_of(options).symmetric);
   for (const auto& layer : recurrent_layers(g, options, &reasons)) {
     value_range hidden;
     for (const auto& name : layer.hidden) hidden = joined(hidden, observed.at(name).range);
@@ -158,19 +159,43 @@ inline graph decided_for(const graph& g, const kernels::kernel_table& table, sam
 struct quantize_result {
   graph network;
   statistics observed;
+  recovery_report recovery = {};  // what was tried to keep accuracy, and what it bought
+  quantize_options options = {};  // those that were kept
 };
 
-/// Places, calibrates on the samples, and quantizes.
+namespace quantization {
+
+/// The two stages that recovery repeats.
+struct static_quantizer {
+  calibrate_options observations(const graph& g, const quantize_options& o) const {
+    return ptq::observations(g, o);
+  }
+  graph quantized(const graph& g, const statistics& s, const quantize_options& o) const {
+    return ptq::quantize(g, s, o);
+  }
+};
+
+}  // namespace quantization
+
+/// Places, calibrates on the samples, and quantizes; with more effort than `fast`, also tries what
+/// lowers the error on samples held back.
 ///
 /// table     the kernels that run the float graph
 /// throws    as observations, calibrate and quantize
 template <class = void>
 quantize_result quantize(const graph& g, const kernels::kernel_table& table, samples data,
                          const quantize_options& options = {}) {
-  quantize_result r;
   const graph decided = quantization::decided_for(g, table, data);
+  if (options.effort.level != effort::fast || options.correction == bias_correction::sequential) {
+    auto r = recovering::flow(decided, table, std::move(data), options,
+                              quantization::static_quantizer())
+                 .run();
+    return {std::move(r.network), std::move(r.observed), std::move(r.report), std::move(r.options)};
+  }
+  quantize_result r;
   r.observed = calibrate(decided, table, std::move(data), observations(decided, options));
   r.network = quantize(decided, r.observed, options);
+  r.options = options;
   return r;
 }
 

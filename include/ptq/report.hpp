@@ -66,6 +66,12 @@ inline void add(report& r, const quantize_options& o, std::int64_t samples) {
   r.settings = settings_of(o);
 }
 
+/// What recovery tried.
+inline void add(report& r, const recovery_report& tried) {
+  r.held_back = tried.held_back;
+  r.recovery = tried.steps;
+}
+
 /// Errors of outputs and of the layers whose values both programs have.
 inline void add(report& r, const comparison& c) {
   const auto of = [](const distortion& d) { return report_error{d.sqnr_db(), d.cosine()}; };

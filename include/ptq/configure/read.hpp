@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The sections of a configuration file, one function each.
 
+#include <array>
 #include <cmath>
 #include <cstdint>
 #include <limits>
@@ -191,8 +192,9 @@ inline void read_params(section s, configuration& c) {
     o.weights.fix = of[s.word("saturation_fix", {"first_layer", "all", "no", "none", "automatic"})];
   }
   if (s.has("bias_correction"))
-    o.correction = s.word("bias_correction", {"fast", "none"}) == 0 ? bias_correction::fast
-                                                                    : bias_correction::none;
+    o.correction =
+        std::array{bias_correction::fast, bias_correction::none, bias_correction::sequential}.at(
+            s.word("bias_correction", {"fast", "none", "sequential"}));
   s.only("apply_for_all_nodes", false, "layers without bias get one wherever it helps");
   s.only("use_layerwise_tuning", false, "there is no gradient-based tuning of scales");
   s.idle("threshold", "a bias moves as far as the measured shift says");

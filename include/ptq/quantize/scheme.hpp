@@ -9,6 +9,7 @@
 
 #include <ptq/core/progress.hpp>
 #include <ptq/core/value_range.hpp>
+#include <ptq/quantize/effort.hpp>
 
 namespace ptq {
 
@@ -62,8 +63,21 @@ enum class overflow_fix : std::uint8_t {
 
 enum class bias_correction : std::uint8_t {
   none,
-  fast  // per layer, from the mean of its input: no further inference
+  fast,       // per layer, from the mean of its input: no further inference
+  sequential  // layer after layer, from what the quantized layers before really give
 };
+
+constexpr const char* name_of(bias_correction c) {
+  switch (c) {
+    case bias_correction::none:
+      return "none";
+    case bias_correction::fast:
+      return "fast";
+    case bias_correction::sequential:
+      return "sequential";
+  }
+  return "?";
+}
 
 /// Every node on a way from an input to an output, these included; each by name or address.
 struct ignored_subgraph {
@@ -130,6 +144,7 @@ struct quantize_options {
   ptq::model_type model_type = ptq::model_type::none;
   /// The graph's outputs are rounded too. Off: logits and regressions keep full precision.
   bool quantize_outputs = false;
+  effort_options effort = {};
   int threads = 1;  // of the float inferences
   progress report = {};
 };

@@ -24,7 +24,8 @@ inline setting_list settings_of(const quantize_options& o) {
                                                  : "accuracy"},
       {"target_device", std::string(quantization::row_of(o.target).name)},
       {"range_estimator", name_of(o.activations.estimator)},
-      {"bias_correction", o.correction == bias_correction::fast ? "fast" : "none"},
+      {"effort", name_of(o.effort.level)},
+      {"bias_correction", name_of(o.correction)},
       {"subset_size", std::to_string(o.subset_size)},
   };
   const auto side = [](const range_side& r) {

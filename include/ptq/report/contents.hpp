@@ -12,6 +12,7 @@
 #include <vector>
 
 #include <ptq/core/version.hpp>
+#include <ptq/quantize/effort.hpp>
 
 namespace ptq {
 
@@ -70,6 +71,8 @@ struct report {
   std::vector<std::pair<std::string, std::string>> settings = {};
   std::string isa = {};
   std::int64_t samples = 0;                                    // that calibration read
+  std::int64_t held_back = 0;  // of the calibration samples, so many judged the steps of recovery
+  std::vector<recovery_step> recovery = {};
   std::optional<before_after<std::uint64_t>> bytes = {};       // of the files
   std::optional<before_after<report_accuracy>> accuracy = {};  // on the same samples
   std::optional<before_after<report_latency>> latency = {};

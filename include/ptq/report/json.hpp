@@ -62,6 +62,16 @@ inline nlohmann::json json(const report& r) {
   for (const auto& o : r.overflow)
     j["overflow_census"].push_back(
         {{"layer", o.layer}, {"pairs", o.pairs}, {"saturating", o.saturating}});
+  if (!r.recovery.empty()) {
+    j["held_back"] = r.held_back;
+    j["recovery"] = nlohmann::json::array();
+    for (const auto& step : r.recovery)
+      j["recovery"].push_back({{"step", step.what},
+                               {"before_db", finite(step.before_db)},
+                               {"after_db", finite(step.after_db)},
+                               {"kept", step.kept},
+                               {"note", step.note}});
+  }
   if (r.bytes) j["bytes"] = {{"float", r.bytes->before}, {"int8", r.bytes->after}};
   if (r.accuracy)
     j["accuracy"] = {{"float", object(r.accuracy->before)}, {"int8", object(r.accuracy->after)}};

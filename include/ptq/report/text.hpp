@@ -87,6 +87,17 @@ inline std::string figures(const report& r) {
   return rows.size() > 1 ? "\n" + columns(rows, 1) : "";
 }
 
+inline std::string recovery_table(const report& r) {
+  if (r.recovery.empty()) return "";
+  std::vector<std::vector<std::string>> rows = {{"step", "dB before", "dB after", ""}};
+  for (const auto& step : r.recovery)
+    rows.push_back({step.what, number(step.before_db, 2),
+                    step.note.empty() ? number(step.after_db, 2) : "",
+                    !step.note.empty() ? step.note : step.kept ? "kept" : "left"});
+  return "\nsteps, by the SQNR of the outputs on " + std::to_string(r.held_back) +
+         " samples held back\n" + columns(rows, 1);
+}
+
 inline std::string layer_table(const report& r) {
   if (r.layers.empty()) return "";
   std::vector<std::vector<std::string>> rows = {
@@ -149,6 +160,7 @@ inline std::string text(const report& r) {
       s += "output '" + o.name + "': SQNR " + number(o.error.sqnr_db, 2) + " dB, cosine " +
            number(o.error.cosine, 6) + "\n";
   }
+  s += recovery_table(r);
   s += layer_table(r);
   std::string reasons;
   for (const auto& l : r.layers)

@@ -1,0 +1,50 @@
+#pragma once
+// SPDX-License-Identifier: Apache-2.0
+// How much is done to keep a network's accuracy, and what each step of it bought.
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace ptq {
+
+enum class effort : std::uint8_t {
+  fast,      // what was chosen, as it was chosen
+  balanced,  // also equalisation, SmoothQuant, other ranges and presets, sequential bias correction:
+             // each step is kept only where it lowers the error on samples held back
+  best       // also the rounding of weights, optimised against the layers' own inputs
+};
+
+constexpr const char* name_of(effort e) {
+  switch (e) {
+    case effort::fast:
+      return "fast";
+    case effort::balanced:
+      return "balanced";
+    case effort::best:
+      return "best";
+  }
+  return "?";
+}
+
+struct effort_options {
+  effort level = effort::fast;
+  /// What the user chose and no step may change.
+  bool fixed_preset = false, fixed_estimator = false, fixed_correction = false;
+  std::int64_t cache_mb = 512;  // memory for samples and activations; a temporary file beyond
+};
+
+/// One thing that was tried.
+struct recovery_step {
+  std::string what;
+  double before_db = 0, after_db = 0;  // SQNR of the outputs on the samples held back
+  bool kept = false;
+  std::string note = {};  // why it could not be tried
+};
+
+struct recovery_report {
+  std::int64_t held_back = 0, samples = 0;  // of the samples read, so many judged and calibrated
+  std::vector<recovery_step> steps;
+};
+
+}  // namespace ptq

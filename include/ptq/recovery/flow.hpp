@@ -1,0 +1,207 @@
+#pragma once
+// SPDX-License-Identifier: Apache-2.0
+// Quantization that looks at what it does: a step (another preset, another range rule, equalised
+// channels, corrected biases …) is tried, judged on samples held back, and kept only if it lowers
+// the error there. Steps that need new ranges are tried on a few samples first; what is kept is
+// calibrated on all.
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <ptq/calibrate.hpp>
+#include <ptq/data/kept_samples.hpp>
+#include <ptq/execute/sweep.hpp>
+#include <ptq/graph/graph.hpp>
+#include <ptq/kernels/table.hpp>
+#include <ptq/quantize/devices.hpp>
+#include <ptq/quantize/optimised_rounding.hpp>
+#include <ptq/quantize/scheme.hpp>
+#include <ptq/quantize/sequential_correction.hpp>
+#include <ptq/quantize/settings.hpp>
+#include <ptq/recovery/held_back.hpp>
+#include <ptq/recovery/magnitudes.hpp>
+#include <ptq/recovery/real_layers.hpp>
+
+namespace ptq::recovering {
+
+/// Samples that a step is tried on, and that correction sweeps over: means and ranges settle long
+/// before, and a sweep costs two inferences of each.
+inline constexpr std::int64_t scout_count = 32, sweep_count = 64;
+
+/// What quantizes from statistics: observations(g, o) and quantized(g, statistics, o).
+template <class Q>
+class flow {
+ public:
+  flow(const graph& g, const kernels::kernel_table& table, samples data,
+       const quantize_options& options, Q quantizer)
+      : table_(table),
+        quantizer_(quantizer),
+        network_(g),
+        options_(options),
+        bytes_(static_cast<std::size_t>(std::max<std::int64_t>(options.effort.cache_mb, 0)) << 20),
+        all_(kept_samples(std::move(data), options.subset_size, bytes_ / 2)),
+        parts_(split(all_)),
+        judge_(g, table, parts_.held, options.threads, bytes_ / 8),
+        caller_report_(options.report) {
+    options_.report = {};  // of the stages inside; this one counts its steps
+    report_.held_back = judge_.count();
+    report_.samples = parts_.used.count().value_or(0);
+  }
+
+  struct outcome {
+    graph network;
+    statistics observed;
+    recovery_report report;
+    quantize_options options;  // those that were kept
+  };
+  outcome run() {
+    if (options_.effort.level != effort::fast) scout();
+    progress("calibrate");
+    auto observed =
+        calibrate(network_, table_, parts_.used, quantizer_.observations(network_, options_));
+    auto q = quantizer_.quantized(network_, observed, options_);
+    error_ = judge_.error(q);
+    if (wants_sequential()) q = corrected(std::move(q));
+    record_settings(q, options_);
+    return {std::move(q), std::move(observed), std::move(report_), std::move(options_)};
+  }
+
+ private:
+  static double db(double error) { return error > 0 ? -10 * std::log10(error) : INFINITY; }
+  void progress(const char* what) {
+    if (caller_report_) caller_report_(what, 0, 0);
+  }
+
+  bool wants_sequential() const {
+    const bool forced = options_.correction == bias_correction::sequential;
+    return forced || (options_.effort.level != effort::fast && !options_.effort.fixed_correction);
+  }
+
+  /// Notes a step; true if it is kept.
+  bool decide(std::string what, double error, bool forced = false) {
+    const bool kept = forced || error < error_;
+    report_.steps.push_back({std::move(what), db(error_), db(error), kept, ""});
+    if (kept) error_ = error;
+    return kept;
+  }
+
+  samples few() const {
+    return take(parts_.used, std::min(scout_count, parts_.used.count().value_or(0)));
+  }
+
+  double tried(const graph& g, const quantize_options& o) {
+    const auto s = calibrate(g, table_, few(), quantizer_.observations(g, o));
+    return judge_.error(quantizer_.quantized(g, s, o));
+  }
+
+  void consider(const std::string& what, quantize_options o) {
+    if (decide(what, tried(network_, o))) options_ = std::move(o);
+  }
+
+  void equalise(const std::string& name, quantization::equalisation what,
+                const std::vector<double>& alphas) {
+    const auto values = quantization::equalisable(network_, what);
+    if (values.empty()) return;
+    const auto seen = magnitudes_of(network_, values, few(), table_, options_.threads);
+    graph best = network_;
+    for (double alpha : alphas) {
+      auto [g, changed] = quantization::equalised(network_, what, seen, alpha);
+      if (changed == 0) continue;
+      const auto share = std::to_string(alpha).substr(0, 4);
+      if (decide(name + ", alpha " + share, tried(g, options_))) best = std::move(g);
+    }
+    network_ = std::move(best);
+  }
+
+  void scout() {
+    progress("scout");
+    error_ = tried(network_, options_);
+    // Half of the spread to each side; SmoothQuant's own share for outliers, and NNCF's.
+    equalise("cross-layer equalisation", quantization::equalisation::cross_layer, {0.5});
+    equalise("SmoothQuant", quantization::equalisation::smooth, {0.5, 0.95});
+    if (!options_.effort.fixed_preset) {
+      auto o = options_;
+      o.preset = o.preset == preset::mixed ? preset::performance : preset::mixed;
+      consider(std::string("preset ") + (o.preset == preset::mixed ? "mixed" : "performance"), o);
+    }
+    if (!options_.effort.fixed_estimator)
+      for (auto e : {range_estimator::automatic, range_estimator::minmax})
+        if (e != options_.activations.estimator) {
+          auto o = options_;
+          o.activations.estimator = e;
+          consider(std::string("ranges ") + name_of(e), o);
+        }
+  }
+
+  /// Layers improved one after the other, where the network can be cut into parts.
+  ///
+  /// change(graph, real_layers, sweep&) → graph
+  template <class Change>
+  std::optional<graph> swept(const std::string& what, const graph& q, std::int64_t count,
+                             Change change) {
+    progress(what.c_str());
+    try {
+      const auto first = *parts_.used.at(0);
+      const auto fixed = at_extents_of(q, table_, first);
+      if (!real_)
+        real_ = real_layers_of(at_extents_of(network_, table_, first), fixed, parts_.used, count,
+                               table_, options_.threads);
+      activation_cache cache(bytes_ - bytes_ / 2);
+      sweep run(fixed, parts_.used, count, table_, cache);
+      run.threads = options_.threads;
+      return quantization::with_layers_of(q, change(fixed, *real_, run));
+    } catch (const unsupported& e) {
+      skipped(what, e.what());
+    } catch (const shape_error& e) {
+      skipped(what, e.what());
+    }
+    return {};
+  }
+
+  graph corrected(graph q) {
+    const bool forced = options_.correction == bias_correction::sequential;
+    const auto used = parts_.used.count().value_or(0);
+    const auto count = forced ? used : std::min(sweep_count, used);
+    const auto plain = q;
+    auto better = swept("sequential bias correction", q, count,
+                        [](const graph& g, const quantization::real_layers& real, sweep& run) {
+                          return quantization::sequentially_corrected(g, real, run);
+                        });
+    if (better && decide("sequential bias correction", judge_.error(*better), forced)) {
+      options_.correction = bias_correction::sequential;
+      q = std::move(*better);
+    }
+    if (options_.effort.level != effort::best) return q;
+    better = swept("weight rounding", plain, count,
+                   [&](const graph& g, const quantization::real_layers& real, sweep& run) {
+                     const int limit = quantization::weight_grid_of(options_).highest();
+                     return quantization::rounded_for_inputs(g, real, limit, run);
+                   });
+    if (better && decide("weight rounding", judge_.error(*better))) q = std::move(*better);
+    return q;
+  }
+
+  void skipped(std::string what, std::string why) {
+    report_.steps.push_back({std::move(what), db(error_), db(error_), false, std::move(why)});
+  }
+
+  const kernels::kernel_table& table_;
+  Q quantizer_;
+  graph network_;  // float, as the kept steps changed it
+  quantize_options options_;
+  std::size_t bytes_;
+  samples all_;
+  split_samples parts_;
+  held_back judge_;
+  double error_ = 0;  // of what is kept so far
+  recovery_report report_;
+  std::optional<quantization::real_layers> real_;  // of network_
+  ptq::progress caller_report_;
+};
+
+}  // namespace ptq::recovering

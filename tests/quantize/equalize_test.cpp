@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <cstring>
+#include <random>
+#include <vector>
+
+#include <ptq/kernels/reference.hpp>
+#include <ptq/quantize.hpp>
+#include <ptq/quantize/equalize.hpp>
+#ifdef PTQ_TEST_DISPATCH
+#include <ptq/compiled.hpp>
+#endif
+
+#include "network.hpp"
+#include "support/execute.hpp"
+
+namespace {
+
+using namespace ptq;
+using namespace ptq::quantization;
+using ptq_test::network;
+using ptq_test::positive;
+
+samples images(std::int64_t count) {
+  return [count](std::int64_t i) -> std::optional<sample> {
+    if (i >= count) return std::nullopt;
+    tensor t(dtype::f32, {1, 3, 8, 8});
+    std::mt19937 random(static_cast<unsigned>(i) + 1);
+    std::normal_distribution<float> d(0.3f, 1);
+    for (auto& v : t.mutable_view<float>()) v = d(random);
+    return sample(t);
+  };
+}
+
+/// x → a → relu → max pool → b (3×3, padded) → depthwise → c → mean → y
+graph chain() {
+  network n;
+  auto a = n.conv("a", n.input("x", {1, 3, 8, 8}), 3, 6, {}, 3);
+  auto p = n.max_pool("pool", n.unary("relu", a, unary_kind::relu));
+  auto b = n.conv("b", p, 6, 6, positive, 3);
+  op::conv depthwise;
+  depthwise.groups = 6;
+  depthwise.win.pads = {1, 1, 1, 1};
+  depthwise.act = positive;
+  auto d = n.add("d", depthwise, {b, n.random("d.w", {6, 1, 3, 3}), n.random("d.b", {6})});
+  auto c = n.conv("c", d, 6, 4);
+  n.output(n.linear("y", n.flatten("flat", n.average("mean", c)), 4, 5));
+  return n.done();
+}
+
+channel_magnitudes all(const graph& g, std::vector<float> m) {
+  channel_magnitudes seen;
+  for (const auto& s : scalable_finder(g).find())
+    if (s.channels == static_cast<std::int64_t>(m.size())) seen[s.value] = m;
+  return seen;
+}
+
+std::vector<std::string> names(const std::vector<scalable>& list) {
+  std::vector<std::string> n;
+  for (const auto& s : list) n.push_back(s.value);
+  return n;
+}
+
+}  // namespace
+
+TEST_CASE(
+    "channels can be scaled through rectifiers and pools, into convolutions and depthwise ones") {
+  // c's mean is flattened: its channels are not followed there.
+  CHECK(names(equalisable(chain(), equalisation::cross_layer)) ==
+        std::vector<std::string>{"a", "b", "d"});
+}
+
+TEST_CASE("equalised channels leave the float network equal to the bit") {
+  const auto g = chain();
+  const auto [e, changed] =
+      equalised(g, equalisation::cross_layer, all(g, {1, 40, 0.01f, 3, 0, 700}), 0.5);
+  CHECK(changed == 3);
+  check(e);
+  CHECK(ptq_test::outcome(e) == ptq_test::outcome(g));
+  const auto w = g[g.find("a.w")].constant->view<float>(),
+             v = e[e.find("a.w")].constant->view<float>();
+  CHECK(std::memcmp(w.data(), v.data(), w.size_bytes()) != 0);
+}
+
+TEST_CASE("a layer-norm hands its channels' sizes to the products that read it") {
+  network n;
+  auto x = n.input("x", {1, 7, 6});
+  auto l = n.norm("norm", x, 6);
+  auto q = n.linear("q", l, 6, 4);
+  auto k = n.linear("k", n.add("rows", op::reshape{}, {l, n.ints("dims", {-1, 6})}), 6, 4);
+  n.output(q);
+  n.output(k);
+  const auto g = n.done();
+  CHECK(equalisable(g, equalisation::cross_layer).empty());
+  CHECK(names(equalisable(g, equalisation::smooth)) == std::vector<std::string>{"norm"});
+  const auto [e, changed] =
+      equalised(g, equalisation::smooth, {{"norm", {1, 90, 1, 2, 1, 0.1f}}}, 0.95);
+  CHECK(changed == 1);
+  CHECK(ptq_test::outcome(e) == ptq_test::outcome(g));
+  CHECK(e[e.find("norm.s")].constant->view<float>()[1] ==
+        g[g.find("norm.s")].constant->view<float>()[1] / 64);
+}
+
+TEST_CASE("what would change the network is not scaled") {
+  network n;
+  auto x = n.input("x", {1, 3, 8, 8});
+  auto a = n.conv("a", x, 3, 4, clamp{0, 6}, 3);  // a bound that does not scale
+  auto b = n.conv("b", a, 4, 4, positive, 3);     // read by a sum too
+  auto c = n.conv("c", b, 4, 4, {}, 1);
+  auto s = n.binary("sum", c, b, binary_kind::add);
+  auto d = n.conv("d", n.unary("sigmoid", s, unary_kind::sigmoid), 4, 4, {}, 1);  // an output
+  auto e = n.conv("e", d, 4, 4, {}, 1);
+  auto f = n.conv("f", n.unary("tanh", e, unary_kind::tanh), 4, 2, {}, 1);
+  n.output(d);
+  n.output(f);
+  CHECK(equalisable(n.done(), equalisation::cross_layer).empty());
+}
+
+TEST_CASE("a network whose channels were blown up by powers of two is mended exactly") {
+  const auto g = chain();
+  graph damaged = g;
+  for (const auto& s : equalisable(g, equalisation::cross_layer)) {
+    std::vector<float> by(6, 1.0f);
+    by[2] = 1.0f / 64;
+    divide_channels(damaged, s, by);
+  }
+  CHECK(ptq_test::outcome(damaged) == ptq_test::outcome(g));
+  // Equalised, both come to the same weights.
+  const auto values = equalisable(g, equalisation::cross_layer);
+  const auto& table = kernels::reference_kernels();
+  const auto mend = [&](const graph& what) {
+    const auto seen = recovering::magnitudes_of(what, values, images(4), table, 1);
+    return equalised(what, equalisation::cross_layer, seen, 0.5).first;
+  };
+  const auto a = mend(g), b = mend(damaged);
+  for (const std::string name : {"a.w", "a.b", "b.w", "b.b", "d.w", "d.b", "c.w"}) {
+    const auto &x = *a[a.find(name)].constant, &y = *b[b.find(name)].constant;
+    INFO(name);
+    CHECK(std::memcmp(x.data(), y.data(), x.byte_count()) == 0);
+  }
+}
+
+TEST_CASE("with effort balanced a damaged network is quantized as well as the sound one") {
+  const auto g = chain();
+  graph damaged = g;
+  for (const auto& s : equalisable(g, equalisation::cross_layer)) {
+    std::vector<float> by(6, 1.0f);
+    by[2] = 1.0f / 64;
+    divide_channels(damaged, s, by);
+  }
+  quantize_options o;
+  o.effort.level = effort::balanced;
+  const auto r = quantize(damaged, kernels::reference_kernels(), images(24), o);
+  bool kept = false;
+  for (const auto& s : r.recovery.steps)
+    kept = kept || (s.kept && s.what.starts_with("cross-layer equalisation"));
+  CHECK(kept);
+  quantize_options fast;
+  const auto judge = recovering::held_back(g, kernels::reference_kernels(),
+                                           kept_samples(images(24), 24, 1 << 20), 1, 1 << 20);
+  const double sound =
+      judge.error(quantize(g, kernels::reference_kernels(), images(24), fast).network);
+  CHECK(judge.error(r.network) < 1.5 * sound);
+}

@@ -4,6 +4,8 @@
 // presets, devices and rules follow NNCF's names.
 
 #include <cstdint>
+#include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -64,6 +66,14 @@ enum class model_type : std::uint8_t {
   transformer
 };
 
+/// What was given back to float, by name in the fused graph. Where the neighbours' statistics are
+/// known already, nothing is calibrated anew.
+struct restored_scope {
+  std::map<std::string, std::string> nodes = {};  // node → why it stays float, for reports
+  std::set<std::string> values = {};  // that keep their real numbers, though a convolution made them
+  bool weights = true;                // false: the nodes keep 8-bit weights and read real numbers
+};
+
 /// How the range of activations is estimated.
 struct activation_options {
   range_estimator estimator = range_estimator::mean_minmax;
@@ -95,6 +105,7 @@ struct quantize_options {
   ptq::model_type model_type = ptq::model_type::none;
   /// The graph's outputs are rounded too. Off: logits and regressions keep full precision.
   bool quantize_outputs = false;
+  restored_scope restored = {};
   int threads = 1;  // of the float inferences
   progress report = {};
 };

@@ -71,7 +71,6 @@ enum class model_type : std::uint8_t {
 struct restored_scope {
   std::map<std::string, std::string> nodes = {};  // node → why it stays float, for reports
   std::set<std::string> values = {};  // that keep their real numbers, though a convolution made them
-  bool weights = true;                // false: the nodes keep 8-bit weights and read real numbers
 };
 
 /// How the range of activations is estimated.

@@ -16,6 +16,7 @@
 #endif
 
 #include "config.hpp"
+#include "control.hpp"
 #include "measure.hpp"
 
 namespace cli {
@@ -84,7 +85,9 @@ struct labelled {
 };
 
 std::optional<labelled> validation_of(const quantize_arguments& a, const ptq::graph& model) {
+  if (a.controlled() && a.metric != "top1" && a.metric != "top5") return {};
   if (a.labels.empty()) {
+    if (a.annotation_free) return {};
     if (!a.validation.empty()) throw ptq::data_error("--validation: expected --labels with it");
     return {};
   }
@@ -129,7 +132,7 @@ void require_new_model(const quantize_arguments& a) {
 
 }  // namespace
 
-void quantize(const quantize_arguments& arguments) {
+int quantize(const quantize_arguments& arguments) {
   const auto a = completed(arguments);
   const auto network = load_model(a.model);
   require_new_model(a);
@@ -138,7 +141,12 @@ void quantize(const quantize_arguments& arguments) {
   const auto validation = validation_of(a, network);
   const auto options = options_of(a);
 
-  const auto made = a.data_free
+  require_writable(a.costs);
+  require_writable(a.journal);
+  std::optional<controlled_result> control;
+  if (a.controlled()) control = controlled(network, data, options, a);
+  const auto made = control ? std::move(control->made)
+                    : a.data_free
                         ? quantized_without_data(read_model(a.model), network, data, options)
                         : quantized(network, data, options);
   ptq::export_model(made.network, a.out);
@@ -161,8 +169,11 @@ void quantize(const quantize_arguments& arguments) {
     const ptq::latency_options timing{.repeats = a.latency_repeats, .budget_ms = 3000};
     r.latency = {latency_of(network, first, timing, a), latency_of(shipped, first, timing, a)};
   }
-  say(a, a.brief ? brief_line(r) : ptq::text(r));
-  write_result(a, ptq::json(r));
+  say(a, a.brief ? brief_line(r) : ptq::text(r) + (control ? control->text : ""));
+  auto j = ptq::json(r);
+  if (control) j["accuracy_control"] = control->json;
+  write_result(a, j);
+  return control && !control->met ? 3 : 0;
 }
 
 }  // namespace cli

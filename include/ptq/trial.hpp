@@ -243,7 +243,8 @@ inline std::vector<double> trial::local_errors(std::span<const std::int64_t> sub
     if (!real || !codes || real->inputs.size() < 2 || codes->inputs[1] == none) return 0.0;
     const auto* w = g_.constant_of(real->inputs[1]);
     const auto& c = all[codes->inputs[1]];
-    if (!w || !c.constant || !c.quant || w->type() != dtype::f32) return 0.0;
+    if (!w || !c.constant || !c.quant || w->type() != dtype::f32 || c.constant->type() != dtype::s8)
+      return 0.0;
     const auto x = w->view<float>();
     const auto q = c.constant->view<std::int8_t>();
     std::int64_t inner = 1;

@@ -164,9 +164,9 @@ class searcher {
     }
     std::vector<group_set> sets;
     const double most = std::min(total, options_.within.cost - spent.us);
-    // Steps of sqrt(2) down to a hundredth: what is cheaper yet is no news.
-    for (int step = 13; step >= 0; --step) {
-      const double budget = most * std::pow(2.0, -0.5 * step);
+    // Steps of a twelfth down to a hundredth: what is cheaper yet is no news.
+    for (int step = 53; step >= 0; --step) {
+      const double budget = most * std::pow(2.0, -0.125 * step);
       const auto taken = best_selection(
           items, {.cost = budget + 1e-9, .macs = options_.within.macs - spent.macs});
       group_set s = base;

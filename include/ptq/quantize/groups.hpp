@@ -28,9 +28,10 @@ struct revertible_group {
 inline std::vector<revertible_group> revertible_groups(const placement& p) {
   const auto& g = p.network;
   const uses edges(g);
+  const auto fixed = fixed_values(g);
   const auto integer = [&](std::int32_t n) {
     const auto& node = g.nodes[static_cast<std::size_t>(n)];
-    return node.note.empty() && traits_of(g, node).what != trait::real;
+    return node.note.empty() && traits_of(g, node, fixed).what != trait::real;
   };
   std::vector<revertible_group> groups;
   for (const auto& from : p.groups) {
@@ -40,7 +41,7 @@ inline std::vector<revertible_group> revertible_groups(const placement& p) {
         to.values.push_back(g[id].name);
       for (const auto& use : edges.consumers[static_cast<std::size_t>(id)]) {
         const auto& reader = g.nodes[static_cast<std::size_t>(use.node)];
-        const auto what = traits_of(g, reader).what;
+        const auto what = traits_of(g, reader, fixed).what;
         // Movers have no scale of their own: they follow the nodes that read their results.
         if (what == trait::mover || what == trait::concat || what == trait::outside) continue;
         if (integer(use.node) &&

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The `ptq` command: the library's stages from the shell. This file reads the arguments; the
 // commands are in the files of their names.
-// Exit codes: 0 done, 1 the model, the data or a file is at fault, 2 the command line is.
+// Exit codes: 0 done, 1 the model, the data or a file is at fault, 2 the command line is, 3 a bound
+// on accuracy or time could not be met, and the best model found was written.
 
 #include <unistd.h>
 
@@ -105,6 +106,44 @@ void add_ranges(App& c, cli::quantize_arguments& a) {
       ->check(CLI::PositiveNumber);
 }
 
+void add_control(App& c, cli::quantize_arguments& a) {
+  const auto group = [&](CLI::Option* o) { return o->group("Accuracy control"); };
+  group(c.add_option("--max-drop", a.max_drop,
+                     "Give layers back to float until the score drops by at most this (0.01: one "
+                     "point)"))
+      ->check(CLI::Range(0.0, 1.0));
+  group(c.add_option("--drop-type", a.drop_type, "absolute (default) or relative to float's score"))
+      ->check(CLI::IsMember({"absolute", "relative"}));
+  group(c.add_option("--metric", a.metric,
+                     "top1 (default), top5, token_accuracy, f1, mean_iou, word_error_rate or map; "
+                     "all but the first two take --labels as .npy, one row per sample"))
+      ->check(CLI::IsMember(
+          {"top1", "top5", "token_accuracy", "f1", "mean_iou", "word_error_rate", "map"}));
+  group(c.add_option("--ranking-subset-size", a.ranking_subset_size,
+                     "Samples that groups are compared on (default 32)"))
+      ->check(CLI::PositiveNumber);
+  group(c.add_option("--max-iterations", a.max_iterations, "Validations on all samples (default 12)"))
+      ->check(CLI::PositiveNumber);
+  group(c.add_option("--max-latency", a.max_latency, "At most so many milliseconds, measured"))
+      ->type_name("MS")
+      ->check(CLI::PositiveNumber);
+  group(c.add_option("--min-speedup", a.min_speedup, "At least so many times faster than float"))
+      ->type_name("S")
+      ->check(CLI::PositiveNumber);
+  group(c.add_option("--max-float-macs", a.max_float_macs,
+                     "At most this share of the multiply-accumulates in float"))
+      ->type_name("PERCENT")
+      ->check(CLI::Range(0.0, 100.0));
+  group(c.add_flag("--annotation-free", a.annotation_free,
+                   "The float model's own answers are the labels"));
+  group(c.add_option("--costs", a.costs,
+                     "Microseconds per layer: read if the file is there, else measured and written"))
+      ->type_name("FILE");
+  group(c.add_option("--journal", a.journal,
+                     "Where a search that is interrupted goes on; of one search only"))
+      ->type_name("FILE");
+}
+
 App& add_quantize(App& app, cli::quantize_arguments& a) {
   auto& c = *app.add_subcommand("quantize", "Float ONNX model and samples -> INT8 ONNX model");
   add_model(c, a.model);
@@ -196,6 +235,7 @@ App& add_quantize(App& app, cli::quantize_arguments& a) {
   c.add_flag("--brief", a.brief,
              "Print one line, separated by tabs: model, top-1 float and int8, bytes float and "
              "int8, ms float and int8");
+  add_control(c, a);
   add_common(c, a);
   add_samples(c, a.samples);
   c.footer(
@@ -322,11 +362,11 @@ int failed(const std::string& why) {
 }
 
 /// The command's exit code.
-int guarded(const std::function<void()>& command) {
+int guarded(const std::function<int()>& command) {
   try {
-    command();
+    const int code = command();
     if (std::fflush(stdout) != 0) return failed("standard output can't be written");
-    return 0;
+    return code;
   } catch (const std::bad_alloc&) {
     return failed("out of memory");
   } catch (const std::exception& e) {
@@ -340,7 +380,7 @@ int main(int argc, char** argv) {
   App app("Quantizes trained networks to INT8 and runs them.", "ptq");
   app.set_version_flag("--version", std::string("ptq ") + ptq::version);
   app.require_subcommand(1);
-  app.footer("`ptq COMMAND --help` explains each. Exit codes: 0 done, 1 error, 2 wrong usage.");
+  app.footer("`ptq COMMAND --help` explains each. Exit codes: 0 done, 1 error, 2 wrong usage,\n3 bound not met.");
 
   cli::quantize_arguments quantize;
   cli::evaluate_arguments evaluate;
@@ -350,7 +390,7 @@ int main(int argc, char** argv) {
   cli::inspect_arguments inspect;
   cli::calibration_arguments calibration;
   calibration_command calibrate = nullptr;
-  std::function<void()> command;
+  std::function<int()> command;
   auto& quantizes = add_quantize(app, quantize);
   quantizes.callback([&] {
     for (const auto* o : quantizes.get_options())
@@ -359,15 +399,15 @@ int main(int argc, char** argv) {
     if (quantize.model.empty() && !configured) throw CLI::RequiredError("MODEL");
     if (quantize.data.empty() && !configured && !quantize.data_free)
       throw CLI::RequiredError("--data");
-    command = [&] { cli::quantize(quantize); };
+    command = [&] { return cli::quantize(quantize); };
   });
-  add_evaluate(app, evaluate).callback([&] { command = [&] { cli::evaluate(evaluate); }; });
-  add_compare(app, compare).callback([&] { command = [&] { cli::compare(compare); }; });
-  add_run(app, run).callback([&] { command = [&] { cli::run(run); }; });
-  add_benchmark(app, benchmark).callback([&] { command = [&] { cli::benchmark(benchmark); }; });
+  add_evaluate(app, evaluate).callback([&] { command = [&] { return cli::evaluate(evaluate), 0; }; });
+  add_compare(app, compare).callback([&] { command = [&] { return cli::compare(compare), 0; }; });
+  add_run(app, run).callback([&] { command = [&] { return cli::run(run), 0; }; });
+  add_benchmark(app, benchmark).callback([&] { command = [&] { return cli::benchmark(benchmark), 0; }; });
   add_inspect(app, inspect).callback([&] {
     if (inspect.model.empty() && !inspect.cpu) throw CLI::RequiredError("MODEL or --cpu");
-    command = [&] { cli::inspect(inspect); };
+    command = [&] { return cli::inspect(inspect), 0; };
   });
   add_calibration(app, calibration, calibrate);
   try {
@@ -375,6 +415,6 @@ int main(int argc, char** argv) {
   } catch (const CLI::ParseError& e) {
     return app.exit(e) == 0 ? 0 : 2;
   }
-  if (calibrate) command = [&] { calibrate(calibration); };
+  if (calibrate) command = [&] { return calibrate(calibration), 0; };
   return guarded(command);
 }

@@ -60,6 +60,15 @@ struct quantize_arguments : common_arguments {
   std::int64_t report_samples = 32;
   int latency_repeats = 20;
   bool brief = false;
+  // Accuracy control; a bound or a limit of time turns it on.
+  double max_drop = -1;
+  std::string drop_type = "absolute", metric = "top1";
+  std::int64_t ranking_subset_size = 32;
+  int max_iterations = 12;
+  double max_latency = 0, min_speedup = 0, max_float_macs = 100;
+  bool annotation_free = false;
+  std::string costs, journal;
+  bool controlled() const { return max_drop >= 0 || max_latency > 0 || min_speedup > 0; }
 };
 
 struct evaluate_arguments : common_arguments {
@@ -100,7 +109,8 @@ struct calibration_arguments : common_arguments {
 };
 
 // Each throws ptq::error where the model, the data or a file is at fault.
-void quantize(const quantize_arguments& a);
+/// The exit code: 3 where accuracy control could not meet its bound.
+int quantize(const quantize_arguments& a);
 void evaluate(const evaluate_arguments& a);
 void compare(const compare_arguments& a);
 void run(const run_arguments& a);

@@ -17,6 +17,7 @@
 
 #include "calibration.hpp"
 #include "config.hpp"
+#include "control.hpp"
 #include "measure.hpp"
 
 namespace cli {
@@ -144,7 +145,9 @@ struct labelled {
 };
 
 std::optional<labelled> validation_of(const quantize_arguments& a, const ptq::graph& model) {
+  if (a.controlled() && a.metric != "top1" && a.metric != "top5") return {};
   if (a.labels.empty()) {
+    if (a.annotation_free) return {};
     if (!a.validation.empty()) throw ptq::data_error("--validation: expected --labels with it");
     return {};
   }
@@ -192,7 +195,7 @@ void require_new_model(const quantize_arguments& a) {
 
 }  // namespace
 
-void quantize(const quantize_arguments& arguments) {
+int quantize(const quantize_arguments& arguments) {
   const auto a = completed(arguments);
   const auto network = load_model(a.model);
   require_new_model(a);
@@ -204,7 +207,14 @@ void quantize(const quantize_arguments& arguments) {
   const bool keeps = !a.calibration.empty() || !a.save_calibration.empty();
   if (keeps && a.data_free)
     throw ptq::data_error("--data-free: expected it without a file of calibration");
-  const auto made = keeps ? quantized_with_file(network, data, options, a)
+  if (keeps && a.controlled())
+    throw ptq::data_error("--max-drop: expected it without a file of calibration");
+  require_writable(a.costs);
+  require_writable(a.journal);
+  std::optional<controlled_result> control;
+  if (a.controlled()) control = controlled(network, data, options, a);
+  const auto made = control ? std::move(control->made)
+                    : keeps ? quantized_with_file(network, data, options, a)
                     : a.data_free
                         ? quantized_without_data(read_model(a.model), network, data, options)
                         : quantized(network, data, options);
@@ -229,8 +239,11 @@ void quantize(const quantize_arguments& arguments) {
     const ptq::latency_options timing{.repeats = a.latency_repeats, .budget_ms = 3000};
     r.latency = {latency_of(network, first, timing, a), latency_of(shipped, first, timing, a)};
   }
-  say(a, a.brief ? brief_line(r) : ptq::text(r));
-  write_result(a, ptq::json(r));
+  say(a, a.brief ? brief_line(r) : ptq::text(r) + (control ? control->text : ""));
+  auto j = ptq::json(r);
+  if (control) j["accuracy_control"] = control->json;
+  write_result(a, j);
+  return control && !control->met ? 3 : 0;
 }
 
 }  // namespace cli

@@ -74,6 +74,8 @@ class placer {
     const auto structural = structural_reasons(g, traits_, edges, options.model_type);
     const auto excite = squeeze_excite_nodes(g, traits_, edges);
     for (std::size_t i = 0; i < forced.size(); ++i) {
+      const auto& back = options.restored.nodes;
+      if (auto r = back.find(g.nodes[i].name); r != back.end()) forced[i] = r->second;
       if (auto r = reasons.find(g.nodes[i].name); r != reasons.end()) forced[i] = r->second;
       if (forced[i].empty()) forced[i] = structural[i];
       if (forced[i].empty() && excite[i] && options.float_squeeze_excite)
@@ -85,7 +87,8 @@ class placer {
     std::iota(source_.begin(), source_.end(), 0);
     for (std::size_t i = 0; i < g.nodes.size(); ++i)
       out_.network.nodes[i].note = regions_.reason[i];
-    for (std::size_t i = 0; i < g.values.size(); ++i) round(static_cast<value_id>(i), edges);
+    for (std::size_t i = 0; i < g.values.size(); ++i)
+      round(static_cast<value_id>(i), edges, options.restored.values.contains(g.values[i].name));
     insert_copies();
   }
 
@@ -107,7 +110,9 @@ class placer {
   }
 
   /// Decides for value `id` of the original graph: rounded, a rounded copy, or neither.
-  void round(value_id id, const uses& edges) {
+  ///
+  /// restored  it keeps its real numbers unless an integer node needs codes
+  void round(value_id id, const uses& edges, bool restored) {
     const auto& v = out_.network[id];
     if (v.constant || fixed_[u(id)] || v.type != dtype::f32) return;
     const auto p = edges.producer[u(id)];
@@ -115,7 +120,8 @@ class placer {
     const bool convolution =
         from_integers && std::holds_alternative<op::conv>(out_.network.nodes[u(p)].what);
     const bool output = edges.is_output[u(id)];
-    if (from_integers && (output ? outputs_ : convolution && regions_.continues[u(id)])) {
+    if (from_integers &&
+        (output ? outputs_ : convolution && regions_.continues[u(id)] && !restored)) {
       rounded_[u(id)] = true;
     } else if (from_integers && kinds_need_codes(p)) {
       rounded_[u(id)] = true;

@@ -4,6 +4,8 @@
 // presets, devices and rules follow NNCF's names.
 
 #include <cstdint>
+#include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -104,6 +106,13 @@ enum class model_type : std::uint8_t {
   transformer
 };
 
+/// What was given back to float, by name in the fused graph. Where the neighbours' statistics are
+/// known already, nothing is calibrated anew.
+struct restored_scope {
+  std::map<std::string, std::string> nodes = {};  // node → why it stays float, for reports
+  std::set<std::string> values = {};  // that keep their real numbers, though a convolution made them
+};
+
 /// Codes of the activations, and how their range is estimated.
 struct activation_options {
   range_estimator estimator = range_estimator::mean_minmax;
@@ -145,6 +154,7 @@ struct quantize_options {
   /// The graph's outputs are rounded too. Off: logits and regressions keep full precision.
   bool quantize_outputs = false;
   effort_options effort = {};
+  restored_scope restored = {};
   int threads = 1;  // of the float inferences
   progress report = {};
 };

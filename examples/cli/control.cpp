@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+// The search of `ptq quantize --max-drop`: its samples and labels, its cost file, and what it says.
+
+#include <filesystem>
+#include <fstream>
+#include <optional>
+#include <string>
+#include <vector>
+
+#ifdef PTQ_CLI_DISPATCH
+#include <ptq/compiled.hpp>
+#else
+#include <ptq/ptq.hpp>
+#endif
+
+#include "control.hpp"
+
+namespace cli {
+
+namespace {
+
+ptq::control::metric metric_named(const std::string& name) {
+  namespace c = ptq::control;
+  if (name == "top5") return c::top_k(5);
+  if (name == "token_accuracy") return c::token_accuracy();
+  if (name == "f1") return c::f1();
+  if (name == "mean_iou") return c::mean_iou();
+  if (name == "word_error_rate") return c::word_accuracy();
+  if (name == "map") return c::mean_average_precision();
+  return c::top_k(1);
+}
+
+ptq::labelled_samples labelled_of(const quantize_arguments& a, const ptq::graph& model) {
+  auto all = a.samples;
+  all.subset_size = 0;
+  all.shuffle = false;
+  ptq::labelled_samples v;
+  v.data = open_data(a.validation.empty() ? a.data : a.validation, all, model);
+  if (a.annotation_free) return v;
+  if (a.labels.empty())
+    throw ptq::data_error("--max-drop: expected --labels or --annotation-free with it");
+  if (a.metric == "top1" || a.metric == "top5") {
+    v.labels = ptq::class_labels(open_classes(a.labels, all, v.data));
+    return v;
+  }
+  ptq::samples rows = ptq::npy_samples(a.labels);
+  for (auto row = rows.next(); row; row = rows.next())
+    v.labels.push_back(row->inputs.at(0).value);
+  return v;
+}
+
+void write_costs(const std::string& path, const ptq::control::cost_table& costs) {
+  const auto beside = path + ".partial";
+  std::ofstream out(beside, std::ios::binary | std::ios::trunc);
+  out << ptq::control::cost_text(costs);
+  out.close();
+  std::error_code bad;
+  if (out) std::filesystem::rename(beside, path, bad);
+  if (!out || bad) throw ptq::io_error("'" + path + "': can't be written");
+}
+
+}  // namespace
+
+controlled_result controlled(const ptq::graph& network, const ptq::samples& calibration,
+                             const ptq::quantize_options& options, const quantize_arguments& a) {
+  ptq::accuracy_control_options o;
+  o.quantize = options;
+  o.max_drop = std::max(0.0, a.max_drop);
+  o.drop = a.drop_type == "relative" ? ptq::drop_type::relative : ptq::drop_type::absolute;
+  o.metric = metric_named(a.metric);
+  o.annotation_free = a.annotation_free;
+  o.ranking_subset_size = a.ranking_subset_size;
+  o.max_iterations = a.max_iterations;
+  if (a.max_latency > 0) o.max_latency_ms = a.max_latency;
+  if (a.min_speedup > 0) o.min_speedup = a.min_speedup;
+  o.max_float_macs = a.max_float_macs / 100;
+  const bool known = !a.costs.empty() && std::filesystem::exists(a.costs);
+  if (known) o.costs = ptq::control::read_costs(a.costs);
+  o.journal = a.journal;
+  o.threads = a.threads;
+  o.report = options.report;
+  std::string warned;
+  o.warn = [&](const std::string& text) {
+    warned = text;
+    say(a, "accuracy control: " + text + "\n");
+  };
+  auto r = ptq::quantize_with_accuracy_control(network, kernels(), calibration,
+                                               labelled_of(a, network), o);
+  if (!known && !a.costs.empty()) write_costs(a.costs, r.found.costs);
+  controlled_result c;
+  c.made = {std::move(r.network), std::move(r.observed)};
+  c.met = r.found.status == ptq::control::status::met;
+  c.text = ptq::control::text(r.found);
+  c.json = ptq::control::json(r.found);
+  if (!warned.empty()) c.json["warning"] = warned;
+  return c;
+}
+
+}  // namespace cli

@@ -1,0 +1,307 @@
+#pragma once
+// SPDX-License-Identifier: Apache-2.0
+// Stage: quantize until the drop fits the bound. The quantizer groups whose error the bound can't
+// bear go back to float, those first that remove the most error per microsecond; see
+// accuracy_control/search.hpp for the way, accuracy_control/statistics.hpp for what "fits" means
+// where the samples can't tell the bound.
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstdio>
+#include <filesystem>
+#include <functional>
+#include <limits>
+#include <map>
+#include <optional>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <ptq/accuracy_control/budget.hpp>
+#include <ptq/accuracy_control/detection.hpp>
+#include <ptq/accuracy_control/journal.hpp>
+#include <ptq/accuracy_control/judge.hpp>
+#include <ptq/accuracy_control/metrics.hpp>
+#include <ptq/accuracy_control/outcome.hpp>
+#include <ptq/accuracy_control/search.hpp>
+#include <ptq/accuracy_control/statistics.hpp>
+#include <ptq/quantize.hpp>
+#include <ptq/trial.hpp>
+
+namespace ptq {
+
+enum class drop_type : std::uint8_t { absolute, relative };
+
+struct accuracy_control_options {
+  quantize_options quantize = {};
+  double max_drop = 0.01;             // of the score; 0.01 is one point
+  ptq::drop_type drop = drop_type::absolute;
+  control::metric metric = control::top_k(1);
+  /// The float model's own answers are the labels; labels that are given are not looked at.
+  bool annotation_free = false;
+  std::int64_t ranking_subset_size = 32;
+  int max_iterations = 12;            // validations on all samples
+  double max_latency_ms = std::numeric_limits<double>::infinity();
+  double min_speedup = 1;             // over float
+  double max_float_macs = 1;          // share of the multiply-accumulates
+  std::optional<control::cost_table> costs = {};  // measured where absent
+  std::filesystem::path journal = {};             // none where empty
+  int threads = 1;
+  std::size_t memory = std::size_t{1} << 30;
+  progress report = {};
+  /// Told before the search where the samples can't tell the bound.
+  std::function<void(const std::string&)> warn = {};
+};
+
+/// Labelled samples for the search.
+struct labelled_samples {
+  samples data;
+  std::vector<tensor> labels;  // one per sample; empty if annotation_free
+};
+
+/// One class per sample as labels.
+inline std::vector<tensor> class_labels(std::span<const std::int64_t> classes) {
+  std::vector<tensor> labels;
+  for (auto c : classes) labels.push_back(tensor::scalar(c));
+  return labels;
+}
+
+struct accuracy_control_result {
+  graph network;
+  statistics observed;
+  control::outcome found;
+};
+
+namespace control {
+
+/// Everything that an answer of the search depends on, as a number.
+inline std::string identity_of(const graph& g, const statistics& observed,
+                               const labelled_samples& data, const accuracy_control_options& o) {
+  std::uint64_t h = 1469598103934665603u;  // FNV-1a
+  const auto bytes = [&](const void* at, std::size_t n) {
+    for (std::size_t i = 0; i < n; ++i)
+      h = (h ^ static_cast<const unsigned char*>(at)[i]) * 1099511628211u;
+  };
+  const auto text = [&](const std::string& s) { bytes(s.data(), s.size() + 1); };
+  const auto number = [&](double x) { bytes(&x, sizeof x); };
+  for (const auto& n : g.nodes) text(n.name);
+  for (const auto& v : g.values)
+    if (v.constant) bytes(v.constant->data(), v.constant->byte_count());
+  for (const auto& [name, s] : observed.values) {
+    text(name);
+    number(static_cast<double>(s.range.min));
+    number(static_cast<double>(s.range.max));
+    for (double m : s.channel_means) number(m);
+  }
+  for (const auto& l : data.labels) bytes(l.data(), l.byte_count());
+  for (double x : {o.max_drop, static_cast<double>(o.drop), static_cast<double>(o.annotation_free),
+                   static_cast<double>(o.ranking_subset_size),
+                   static_cast<double>(o.max_iterations), o.max_latency_ms, o.min_speedup,
+                   o.max_float_macs, static_cast<double>(o.quantize.preset),
+                   static_cast<double>(o.quantize.correction)})
+    number(x);
+  text(o.metric.name);
+  if (o.costs) text(cost_text(*o.costs));
+  char hex[20];
+  std::snprintf(hex, sizeof hex, "%016llx", static_cast<unsigned long long>(h));
+  return hex;
+}
+
+/// From the journal where it has them; else measured, and written there.
+inline cost_table costs_of(const trial& models, journal& notes) {
+  cost_table t;
+  if (const auto* known = notes.find("costs")) {
+    std::size_t at = 2;
+    t.real_us = known->at(0);
+    t.integer_us = known->at(1);
+    for (const auto& n : models.network().nodes) {
+      t.layers[n.name] = {known->at(at), known->at(at + 1)};
+      at += 2;
+    }
+    return t;
+  }
+  constexpr int repeats = 10;
+  const auto sum = [](const std::map<std::string, double>& us) {
+    double s = 0;
+    for (const auto& [name, x] : us) s += x;
+    return s;
+  };
+  const auto all = models.quantized({});
+  const auto real = models.step_microseconds(models.network(), false, repeats);
+  const auto codes = models.step_microseconds(all, false, repeats);
+  t.real_us = rounded_cost(sum(models.step_microseconds(models.network(), true, repeats)));
+  t.integer_us = rounded_cost(sum(codes));
+  std::vector<double> flat{t.real_us, t.integer_us};
+  const auto at = [](const std::map<std::string, double>& us, const std::string& name) {
+    const auto it = us.find(name);
+    return it == us.end() ? 0.0 : rounded_cost(it->second);
+  };
+  for (const auto& n : models.network().nodes) {
+    t.layers[n.name] = {at(real, n.name), at(codes, n.name)};
+    flat.insert(flat.end(), {t.layers[n.name].real_us, t.layers[n.name].integer_us});
+  }
+  notes.add("costs", std::move(flat));
+  return t;
+}
+
+/// Share of the multiply-accumulates of every node.
+inline std::map<std::string, double> mac_shares(const trial& models, const kernels::kernel_table& table) {
+  runner run(models.network(), table);
+  std::map<std::string, double> share;
+  double all = 0;
+  for (const auto& s : run.program_for(models.at(0)).steps) {
+    share[s.node] += static_cast<double>(s.macs);
+    all += static_cast<double>(s.macs);
+  }
+  for (auto& [name, macs] : share) macs = all > 0 ? macs / all : 0;
+  return share;
+}
+
+/// A latency bound is kept by measurement: while the chosen model is over it, the best of the cheaper
+/// ones takes its place.
+inline void settle(const trial& models, search_result& r, double allowed_us,
+                   const accuracy_control_options& o, outcome& f) {
+  if (!std::isfinite(o.max_latency_ms) && o.min_speedup <= 1) return;
+  while (true) {
+    double us = 0;
+    for (const auto& [name, x] :
+         models.step_microseconds(models.quantized(r.points[r.best].groups), false, 20))
+      us += x;
+    f.measured_us = us;
+    if (us <= allowed_us) return;
+    std::size_t next = r.best;
+    for (std::size_t i = 0; i < r.points.size(); ++i)
+      if (r.points[i].cost.us < r.points[r.best].cost.us &&
+          (next == r.best || better(r.points[i], r.points[next])))
+        next = i;
+    r.fine = false;
+    if (next == r.best) {
+      r.limited_by = "the time limit of " + std::to_string(allowed_us) +
+                     " us: the fastest model was measured at " + std::to_string(us);
+      return;
+    }
+    r.best = next;
+    r.fine = r.points[next].found.fine;
+    if (!r.fine) r.limited_by = "the time limit of " + std::to_string(allowed_us) + " us, by measurement";
+  }
+}
+
+inline front_model model_of(const trial& models, const front_point& p, const cost_table& costs) {
+  front_model m{.restored = {},
+                .us = costs.integer_us + p.cost.us,
+                .float_macs = p.cost.macs,
+                .drop = p.found.drop.estimate,
+                .half_width = p.found.drop.half_width,
+                .agreement = p.found.agreement,
+                .error = p.found.error,
+                .whole = p.found.whole,
+                .fine = p.found.fine};
+  for (int i : p.groups) m.restored.push_back(models.groups()[static_cast<std::size_t>(i)].name);
+  return m;
+}
+
+/// None of which is both slower and worse than another, by time.
+inline std::vector<front_model> front_of(std::vector<front_model> all) {
+  std::stable_sort(all.begin(), all.end(), [](const auto& a, const auto& b) { return a.us < b.us; });
+  std::vector<front_model> front;
+  for (auto& m : all)
+    if (front.empty() || m.agreement > front.back().agreement) front.push_back(std::move(m));
+  return front;
+}
+
+inline void describe(const trial& models, const search_result& r, const cost_table& costs, outcome& f) {
+  std::vector<front_model> all;
+  for (const auto& p : r.points) all.push_back(model_of(models, p, costs));
+  f.chosen = all[r.best];
+  f.score = r.points[r.best].found.score;
+  f.front = front_of(std::move(all));
+  f.status = r.fine ? status::met : status::not_met;
+  f.limited_by = r.fine ? "" : r.limited_by;
+  f.costs = costs;
+  f.groups = static_cast<int>(models.groups().size());
+  f.confirmations = r.confirmations;
+  f.validations = r.validations;
+}
+
+}  // namespace control
+
+/// Quantizes, and gives groups back to float until the drop fits the bound.
+///
+/// g        float, folded and fused
+/// calibration  as for quantize
+/// data     to judge on
+/// returns  the model; found.status says whether the bound is met, and what limits it otherwise
+/// throws   as quantize; data_error where labels and samples don't fit, or the journal or the costs
+///          are of another search
+/// exact    a pure function of its inputs, for any number of threads, where costs are given and
+///          max_latency_ms is not
+template <class = void>
+accuracy_control_result quantize_with_accuracy_control(const graph& g,
+                                                       const kernels::kernel_table& table,
+                                                       samples calibration,
+                                                       const labelled_samples& data,
+                                                       const accuracy_control_options& o = {}) {
+  using namespace control;
+  const auto placed = quantization::place(g, o.quantize);
+  auto watch = observations(g, o.quantize);
+  // What a mover yields needs a range of its own once the mover runs in float.
+  for (const auto& group : quantization::revertible_groups(placed))
+    for (const auto& v : group.values)
+      if (g.find(v) != none && std::find(watch.values.begin(), watch.values.end(), v) == watch.values.end())
+        watch.values.push_back(v);
+  accuracy_control_result r;
+  r.observed = calibrate(g, table, std::move(calibration), watch);
+  const trial models(g, r.observed, table, data.data,
+                     {.quantize = o.quantize, .threads = o.threads, .memory = o.memory, .report = o.report});
+  judge<trial> ask(models, data.labels,
+                   {.metric = o.metric,
+                    .max_drop = o.max_drop,
+                    .relative = o.drop == drop_type::relative,
+                    .annotation_free = o.annotation_free,
+                    .ranking_subset_size = o.ranking_subset_size,
+                    .report = o.report});
+  if (!o.journal.empty()) ask.open(journal(o.journal, identity_of(g, r.observed, data, o)));
+  const auto costs = o.costs ? *o.costs : costs_of(models, ask.notes());
+  const auto shares = mac_shares(models, table);
+  const auto scope = [&](const group_set& s) {
+    return quantization::scope_of(models.groups(), s, "").nodes;
+  };
+  search_questions questions;
+  questions.errors = [&](const std::vector<group_set>& sets) { return ask.errors(sets); };
+  questions.validate = [&](const group_set& s) { return ask.validate(s); };
+  questions.price_of = [&](const group_set& s) {
+    price p;
+    for (const auto& [name, why] : scope(s)) {
+      p.us += given_back(costs, name);
+      if (const auto it = shares.find(name); it != shares.end()) p.macs += it->second;
+    }
+    return p;
+  };
+  const auto first = ask.validate({});
+  ask.choose_subset({});
+  auto& f = r.found;
+  f.resolved = ask.resolves(first);
+  f.samples_needed = samples_to_resolve(first.n, first.drop.half_width, ask.bound());
+  if (o.warn && !f.resolved) o.warn(resolution_warning(first.n, first.drop, ask.bound()));
+  // Faster than float by more than the costs are rounded.
+  const double allowed = std::min({costs.real_us * 0.98, costs.real_us / o.min_speedup, o.max_latency_ms * 1e3});
+  auto found = search(models.local_errors(ask.subset()), questions,
+                      {.within = {.cost = allowed - costs.integer_us, .macs = o.max_float_macs},
+                       .max_validations = o.max_iterations});
+  settle(models, found, allowed, o, f);
+  const auto& best = found.points[found.best];
+  r.network = models.quantized(best.groups);
+  describe(models, found, costs, f);
+  f.metric = o.metric.name;
+  f.samples = models.count();
+  f.float_score = ask.float_score();
+  f.max_drop = ask.bound();
+  f.min_agreement = ask.min_agreement();
+  for (const auto& [name, why] : scope(best.groups)) f.nodes.push_back(name);
+  r.network.metadata.push_back({"ptq.accuracy_control", nlohmann::json{{"chosen", json(f.chosen)}, {"costs", nlohmann::json::parse(cost_text(costs))}}.dump()});
+  return r;
+}
+
+}  // namespace ptq

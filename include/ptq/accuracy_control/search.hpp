@@ -1,0 +1,226 @@
+#pragma once
+// SPDX-License-Identifier: Apache-2.0
+// The search: which quantizer groups go back to float. A pure function of the answers that it gets.
+//
+//   1. the groups are put in order by an estimate of what each adds to the output's error
+//   2. the foremost are confirmed: reverted alone, on the ranking subset
+//   3. a knapsack over the confirmed ones gives, for falling budgets, the sets that remove the most
+//      error per microsecond given back: the front
+//   4. the front is bisected for its cheapest point that passes on all samples
+//   5. where none does, the best set is kept and the next groups are confirmed on top of it
+//
+// Success is looked at before anything else, also after the last group; ranks go by the error that
+// is removed, so larger is better throughout.
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <functional>
+#include <limits>
+#include <numeric>
+#include <set>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <ptq/accuracy_control/selection.hpp>
+#include <ptq/accuracy_control/statistics.hpp>
+
+namespace ptq::control {
+
+/// Indices of groups, increasing.
+using group_set = std::vector<int>;
+
+struct price {
+  double us = 0;    // given back
+  double macs = 0;  // share of the multiply-accumulates in float
+};
+
+/// What all samples say of one model.
+struct verdict {
+  bool fine = false;
+  bool whole = true;  // all samples were looked at; false: it had failed before
+  interval drop;
+  double agreement = 0, error = 0, score = 0;
+  std::int64_t n = 0;
+};
+
+struct search_questions {
+  /// Mean output error on the ranking subset, for each set.
+  std::function<std::vector<double>(const std::vector<group_set>&)> errors;
+  std::function<verdict(const group_set&)> validate;
+  std::function<price(const group_set&)> price_of;
+};
+
+struct search_options {
+  limits within;            // microseconds given back, share of MACs
+  int max_validations = 12;
+  int confirmed = 0;        // groups confirmed per turn; 0: a third of them, at least 8
+};
+
+/// A model that was validated.
+struct front_point {
+  group_set groups;
+  price cost;
+  verdict found;
+};
+
+struct search_result {
+  std::vector<front_point> points;  // in the order of validation; the first gives nothing back
+  std::size_t best = 0;
+  bool fine = false;
+  std::string limited_by;           // where it isn't
+  int confirmations = 0, validations = 0;
+};
+
+/// A better verdict: fine ones before others, then the cheaper; of others, the one that agrees more.
+inline bool better(const front_point& a, const front_point& b) {
+  if (a.found.fine != b.found.fine) return a.found.fine;
+  if (a.found.fine) return a.cost.us < b.cost.us;
+  if (a.found.agreement != b.found.agreement) return a.found.agreement > b.found.agreement;
+  return a.found.error < b.found.error;
+}
+
+class searcher {
+ public:
+  searcher(std::span<const double> estimates, const search_questions& ask, const search_options& o)
+      : estimates_(estimates), ask_(ask), options_(o) {}
+
+  search_result run() {
+    validate({});
+    group_set base;
+    std::set<int> tried;
+    const int n = static_cast<int>(estimates_.size());
+    const int turn = options_.confirmed > 0 ? options_.confirmed : std::max(8, (n + 2) / 3);
+    while (!r_.fine && static_cast<int>(tried.size()) < n && may_validate()) {
+      const auto candidates = next_candidates(tried, turn);
+      tried.insert(candidates.begin(), candidates.end());
+      const auto sets = front_of(base, candidates);
+      if (sets.empty()) continue;
+      bisect(sets);
+      if (!r_.fine) base = r_.points[r_.best].groups;
+    }
+    if (!r_.fine) r_.limited_by = why();
+    return std::move(r_);
+  }
+
+ private:
+  bool may_validate() const { return r_.validations < options_.max_validations; }
+
+  bool validate(const group_set& s) {
+    for (const auto& p : r_.points)
+      if (p.groups == s) return p.found.fine;
+    r_.points.push_back({s, ask_.price_of(s), ask_.validate(s)});
+    ++r_.validations;
+    if (r_.points.size() > 1 && better(r_.points.back(), r_.points[r_.best]))
+      r_.best = r_.points.size() - 1;
+    r_.fine = r_.points[r_.best].found.fine;
+    return r_.points.back().found.fine;
+  }
+
+  /// Half of the turn by error, half by error per microsecond: neither a cheap group of little error
+  /// nor an expensive one of much is overlooked.
+  group_set next_candidates(const std::set<int>& tried, int turn) const {
+    std::vector<int> by_error, by_density;
+    for (int i = 0; i < static_cast<int>(estimates_.size()); ++i)
+      if (!tried.contains(i)) by_error.push_back(i);
+    by_density = by_error;
+    const auto estimate = [&](int i) { return estimates_[static_cast<std::size_t>(i)]; };
+    const auto density = [&](int i) { return estimate(i) / (ask_.price_of({i}).us + 1); };
+    std::stable_sort(by_error.begin(), by_error.end(),
+                     [&](int a, int b) { return estimate(a) > estimate(b); });
+    std::stable_sort(by_density.begin(), by_density.end(),
+                     [&](int a, int b) { return density(a) > density(b); });
+    std::set<int> chosen;
+    for (std::size_t i = 0; i < by_error.size() && static_cast<int>(chosen.size()) < turn; ++i) {
+      chosen.insert(by_error[i]);
+      if (static_cast<int>(chosen.size()) < turn) chosen.insert(by_density[i]);
+    }
+    return {chosen.begin(), chosen.end()};
+  }
+
+  static group_set joined(group_set a, const group_set& b) {
+    a.insert(a.end(), b.begin(), b.end());
+    std::sort(a.begin(), a.end());
+    a.erase(std::unique(a.begin(), a.end()), a.end());
+    return a;
+  }
+
+  /// Confirms the candidates on top of `base`, and solves for falling budgets: sets of growing cost.
+  std::vector<group_set> front_of(const group_set& base, const group_set& candidates) {
+    std::vector<group_set> alone{base};
+    for (int c : candidates) alone.push_back(joined(base, {c}));
+    const auto errors = ask_.errors(alone);
+    r_.confirmations += static_cast<int>(candidates.size());
+    const price spent = ask_.price_of(base);
+    std::vector<item> items;
+    double total = 0;
+    for (std::size_t i = 0; i < candidates.size(); ++i) {
+      const price p = ask_.price_of(alone[i + 1]);
+      items.push_back({.benefit = errors[0] - errors[i + 1],
+                       .cost = std::max(0.0, p.us - spent.us),
+                       .macs = std::max(0.0, p.macs - spent.macs)});
+      if (items.back().benefit > 0) total += items.back().cost;
+    }
+    std::vector<group_set> sets;
+    const double most = std::min(total, options_.within.cost - spent.us);
+    // Steps of a twelfth down to a hundredth: what is cheaper yet is no news.
+    for (int step = 53; step >= 0; --step) {
+      const double budget = most * std::pow(2.0, -0.125 * step);
+      const auto taken = best_selection(
+          items, {.cost = budget + 1e-9, .macs = options_.within.macs - spent.macs});
+      group_set s = base;
+      for (int i : taken) s.push_back(candidates[static_cast<std::size_t>(i)]);
+      s = joined(s, {});
+      if (!taken.empty() && (sets.empty() || sets.back() != s)) sets.push_back(std::move(s));
+    }
+    return sets;
+  }
+
+  /// The dearest first: if that fails, all do; then halves.
+  void bisect(const std::vector<group_set>& sets) {
+    if (!validate(sets.back())) return;
+    std::size_t low = 0, high = sets.size() - 1;  // high passes
+    while (low < high && may_validate()) {
+      const std::size_t middle = (low + high) / 2;
+      if (validate(sets[middle]))
+        high = middle;
+      else
+        low = middle + 1;
+    }
+  }
+
+  std::string why() const {
+    const auto& p = r_.points[r_.best];
+    if (!may_validate())
+      return "the number of validations (" + std::to_string(options_.max_validations) + ")";
+    const double all = ask_.price_of([&] {
+      group_set every(estimates_.size());
+      std::iota(every.begin(), every.end(), 0);
+      return every;
+    }()).us;
+    if (all > options_.within.cost)
+      return "the time limit: " + std::to_string(options_.within.cost) +
+             " us may be given back, of which " + std::to_string(p.cost.us) + " are";
+    if (options_.within.macs < 1)
+      return "the share of multiply-accumulates in float: at most " +
+             std::to_string(100 * options_.within.macs) + " %, of which " +
+             std::to_string(100 * p.cost.macs) + " % are used";
+    return "the groups: every one that removes error was given back";
+  }
+
+  std::span<const double> estimates_;
+  const search_questions& ask_;
+  search_options options_;
+  search_result r_;
+};
+
+/// Looks for the cheapest set of groups whose model is fine.
+///
+/// estimates  [groups]  of what each adds to the error, in any unit; orders the confirmations
+inline search_result search(std::span<const double> estimates, const search_questions& ask,
+                            const search_options& options = {}) {
+  return searcher(estimates, ask, options).run();
+}
+
+}  // namespace ptq::control

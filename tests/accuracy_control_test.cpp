@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <fstream>
+#include <iterator>
+#include <random>
+#include <set>
+#include <string>
+#include <vector>
+
+#include <ptq/accuracy_control.hpp>
+#include <ptq/export.hpp>
+#include <ptq/kernels/reference.hpp>
+#ifdef PTQ_TEST_DISPATCH
+#include <ptq/compiled.hpp>
+#include <ptq/dispatch.hpp>
+#endif
+
+#include "quantize/network.hpp"
+#include "support/temp_folder.hpp"
+
+namespace {
+
+using namespace ptq;
+using ptq_test::network;
+using ptq_test::positive;
+
+const kernels::kernel_table& table() {
+#ifdef PTQ_TEST_DISPATCH
+  return dispatched_kernels();
+#else
+  return kernels::reference_kernels();
+#endif
+}
+
+samples images(std::int64_t n, unsigned seed) {
+  return [n, seed](std::int64_t i) -> std::optional<sample> {
+    if (i >= n) return std::nullopt;
+    tensor t(dtype::f32, {1, 3, 8, 8});
+    std::mt19937 random(seed + static_cast<unsigned>(i));
+    std::normal_distribution<float> d;
+    for (auto& v : t.mutable_view<float>()) v = d(random);
+    return sample(std::move(t));
+  };
+}
+
+/// Three pairs conv → ReLU → conv, then four logits. With damage, one channel between each pair is
+/// scaled by 64 and undone behind it: in float, powers of two change no bit.
+graph pairs(bool damage) {
+  network n;
+  auto x = n.input("x", {1, 3, 8, 8});
+  std::int64_t channels = 3;
+  for (const auto* i : {"1", "2", "3"}) {
+    x = n.conv(std::string("a") + i, x, channels, 8, positive, 3);
+    x = n.conv(std::string("b") + i, x, 8, 8, positive, 3);
+    channels = 8;
+  }
+  n.output(n.linear("logits", n.flatten("flat", n.average("mean", x)), 8, 4));
+  graph g = n.done();
+  if (!damage) return g;
+  std::mt19937 random(11);
+  for (const auto* i : {"1", "2", "3"}) {
+    const std::size_t c = random() % 8;
+    const auto scale = [&](const std::string& name, std::size_t begin, std::size_t count, std::size_t step,
+                           float by) {
+      auto v = g[g.find(name)].constant->mutable_view<float>();
+      for (; begin < v.size(); begin += step)
+        for (std::size_t k = 0; k < count; ++k) v[begin + k] *= by;
+    };
+    const auto name = std::string(i);
+    const std::size_t taps = (name == "1" ? 3 : 8) * 9;
+    scale("a" + name + ".w", c * taps, taps, 1u << 20, 64);
+    scale("a" + name + ".b", c, 1, 1u << 20, 64);
+    scale("b" + name + ".w", c * 9, 9, 72, 1.0f / 64);
+  }
+  return g;
+}
+
+control::cost_table costs(const graph& g) {
+  control::cost_table t{1000, 100, {}};
+  for (const auto& n : g.nodes) t.layers[n.name] = {2, 1};
+  return t;
+}
+
+std::vector<std::int64_t> own_classes(const graph& g, samples data) {
+  runner r(g, table());
+  std::vector<std::int64_t> classes;
+  for (auto s = data.next(); s; s = data.next()) classes.push_back(top_class(r.run(*s)[0]));
+  return classes;
+}
+
+accuracy_control_result controlled(const graph& g, accuracy_control_options o) {
+  const auto data = images(96, 1000);
+  if (!o.costs) o.costs = costs(g);
+  return quantize_with_accuracy_control(g, table(), images(32, 1),
+                                        {data, class_labels(own_classes(g, data))}, o);
+}
+
+}  // namespace
+
+TEST_CASE("the search gives back the groups that were damaged, and no other") {
+  const auto fine = controlled(pairs(false), {.max_drop = 0.0});
+  const auto r = controlled(pairs(true), {.max_drop = 0.02});
+  MESSAGE("agreement, undamaged: " << fine.found.chosen.agreement << ", damaged, as it is: "
+                                   << r.found.front.front().agreement << ", searched: "
+                                   << r.found.chosen.agreement);
+  // Float is the same network to the bit.
+  runner a(pairs(false), table(), {.fast_float = false}), b(pairs(true), table(), {.fast_float = false});
+  const auto s = *images(1, 5).at(0);
+  CHECK(a.run(s)[0].view<float>()[0] == b.run(s)[0].view<float>()[0]);
+  CHECK(r.found.status == control::status::met);
+  CHECK(std::set<std::string>(r.found.chosen.restored.begin(), r.found.chosen.restored.end()) ==
+        std::set<std::string>{"a1", "a2", "a3"});
+  CHECK(std::set<std::string>(r.found.nodes.begin(), r.found.nodes.end()) ==
+        std::set<std::string>{"b1", "b2", "b3"});
+  // Nothing is left behind: the values are real, the weights float, all else is in integers.
+  for (const auto* v : {"a1", "a2", "a3"}) CHECK_FALSE(r.network[r.network.find(v)].quant.has_value());
+  for (const auto& n : r.network.nodes) {
+    if (n.name[0] == 'b') CHECK_FALSE(r.network[n.inputs[1]].quant.has_value());
+    if (n.name[0] == 'a') CHECK(r.network[n.inputs[1]].quant.has_value());
+    if (n.name[0] == 'b') CHECK(n.note.find("given back") != std::string::npos);
+  }
+}
+
+TEST_CASE("behind a change gives the same bits as the whole network") {
+  const auto g = pairs(true);
+  const quantize_options options;
+  const auto observed = calibrate(g, table(), images(16, 1), observations(g, options));
+  const trial models(g, observed, table(), images(6, 50), {.quantize = options, .threads = 2});
+  std::vector<graph> candidates;
+  for (int i = 0; i < static_cast<int>(models.groups().size()); ++i)
+    candidates.push_back(models.quantized({i}));
+  const std::vector<std::int64_t> subset{0, 2, 5};
+  const auto base = models.quantized({});
+  std::size_t shorter = 0;
+  for (const auto& c : candidates) {
+    const auto cut = control::parting_of(base, c);
+    shorter += extracted(c, cut).nodes.size() < c.nodes.size();
+  }
+  CHECK(shorter + 1 >= candidates.size());  // all but the one that reads the input
+  models.run_changed(base, candidates, control::parting_of, subset,
+                     [&](std::size_t c, std::size_t k, const std::vector<tensor>& part) {
+                       runner whole(candidates[c], table());
+                       const auto y = whole.run(models.at(subset[k]));
+                       const bool same =
+                           std::memcmp(y[0].data(), part[0].data(), y[0].byte_count()) == 0;
+                       REQUIRE(same);
+                     });
+}
+
+TEST_CASE("cut short anywhere, a search ends with the same bytes, on any number of threads") {
+  ptq_test::temp_folder dir;
+  const auto g = pairs(true);
+  const auto file = dir.path() / "journal";
+  const auto whole = controlled(g, {.max_drop = 0.02, .journal = file});
+  const auto bytes = export_onnx(whole.network);
+  std::ifstream in(file, std::ios::binary);
+  const std::string text(std::istreambuf_iterator<char>(in), {});
+  std::mt19937 random(5);
+  for (int turn = 0; turn < 10; ++turn) {
+    dir.write("journal", text.substr(0, random() % text.size()));
+    const auto again = controlled(g, {.max_drop = 0.02, .journal = file, .threads = 1 + turn % 3});
+    CHECK((export_onnx(again.network) == bytes));
+  }
+}
+
+TEST_CASE("what can't be met is returned with what limits it") {
+  const auto r = controlled(pairs(true), {.max_drop = 0.02, .max_float_macs = 0.01});
+  CHECK(r.found.status == control::status::not_met);
+  CHECK(r.found.limited_by.find("multiply-accumulates") != std::string::npos);
+  CHECK(r.found.chosen.float_macs <= 0.01);
+  const auto slow = controlled(pairs(true), {.max_drop = 0.02, .min_speedup = 1e6});
+  CHECK(slow.found.status == control::status::not_met);
+  CHECK(slow.found.limited_by.find("time limit") != std::string::npos);
+}
+
+TEST_CASE("without annotations the float model's answers are the labels") {
+  const auto g = pairs(true);
+  auto o = accuracy_control_options{.max_drop = 0.02, .annotation_free = true};
+  o.costs = costs(g);
+  const auto r = quantize_with_accuracy_control(g, table(), images(32, 1), {images(96, 1000), {}}, o);
+  CHECK(r.found.float_score == 1);
+  CHECK(r.found.score == doctest::Approx(r.found.chosen.agreement));
+  CHECK(r.found.chosen.restored.size() == 3);
+}
+
+TEST_CASE("a bound below the noise is said before the search, with the samples that would tell it") {
+  const auto g = pairs(true);
+  std::string said;
+  auto o = accuracy_control_options{.max_drop = 0.001};
+  o.warn = [&](const std::string& text) { said = text; };
+  const auto r = controlled(g, o);
+  CHECK_FALSE(r.found.resolved);
+  CHECK(r.found.samples_needed > 96);
+  CHECK(said.find(std::to_string(r.found.samples_needed)) != std::string::npos);
+}
+
+TEST_CASE("labels that don't match the samples are refused with both counts") {
+  const auto text = ptq_test::text_of<data_error>([] {
+    quantize_with_accuracy_control(pairs(false), table(), images(2, 1), {images(3, 1), {}}, {});
+  });
+  CHECK(ptq_test::contains(text, "expected 3, one per sample, got 0"));
+}

@@ -38,7 +38,7 @@ quantize_arguments completed(quantize_arguments a) {
   }
   if (a.model.empty())
     throw ptq::data_error("MODEL: expected one on the command line or in --config");
-  if (a.data.empty())
+  if (a.data.empty() && !a.data_free)
     throw ptq::data_error("--data: expected it, or engine.data_source in --config");
   return a;
 }

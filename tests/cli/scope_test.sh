@@ -55,7 +55,7 @@ holds "$dir/made.json" '"version"'
 fails 1 'quantized already' quantize "$dir/c.onnx" -o "$dir/new.onnx" "${data[@]}"
 
 # --- no data: still a classifier ---
-succeeds quantize "$float" -o "$dir/free.onnx" --data-free "${common[@]}" "${quick[@]}" --subset-size 16
+succeeds quantize "$float" -o "$dir/free.onnx" --data-free "${common[@]}" --subset-size 16 --repeats 0 --report-samples 0
 succeeds evaluate "$dir/free.onnx" "${common[@]}" --data "$models/test-images.idx3.gz" \
   --labels "$models/test-labels.idx1.gz" --subset-size 200 --json "$dir/free.json"
 at_least "$(number "$dir/free.json" top1)" 80

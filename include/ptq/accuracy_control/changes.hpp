@@ -38,6 +38,9 @@ inline graph_cut parting_of(const graph& base, const graph& changed) {
     if (x.constant || y.constant) return detail_changes::same_constant(x, y);
     return x.name == y.name && same.contains(y.name);
   };
+  // Inputs are always at hand; where they are rounded otherwise, their readers differ.
+  std::set<std::string> inputs;
+  for (auto id : changed.inputs) inputs.insert(changed[id].name);
   for (auto id : changed.inputs)
     if (const auto b = base.find(changed[id].name); b != none && base[b].quant == changed[id].quant)
       same.insert(changed[id].name);
@@ -65,7 +68,8 @@ inline graph_cut parting_of(const graph& base, const graph& changed) {
     for (auto id : n.outputs)
       if (id != none) same.erase(changed[id].name);
     for (auto id : n.inputs)
-      if (id != none && same.contains(changed[id].name)) from.insert(changed[id].name);
+      if (id != none && (same.contains(changed[id].name) || inputs.contains(changed[id].name)))
+        from.insert(changed[id].name);
   }
   for (auto id : changed.outputs) {
     p.to.push_back(changed[id].name);

@@ -103,8 +103,8 @@ void register_all(int, char**) {
                                         a.what = kind;
                                         a.over = same_extents(n);
                                         a.a_zero_point = a.b_zero_point = a.zero_point = 128;
-                                        a.a_multiplier = add ? 0.5f : 0.0078125f;
-                                        a.b_multiplier = 0.75f;
+                                        a.multiplier = 0.0078125f;
+                                        a.sum = add_rule_of(0.5f, 128, 0.75f, 128, 1, 128);
                                         return data_for(a, {codes(n, 1), codes(n, 2)}, dtype::u8);
                                       });
   }

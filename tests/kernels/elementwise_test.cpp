@@ -146,16 +146,15 @@ TEST_CASE("sums and products of codes equal the reference in every broadcast for
     for (const auto& f : forms(n)) {
       const auto a = codes(f.a_size, 16), b = codes(f.b_size, 17);
       for (const auto what : {qbinary_args::kind::add, qbinary_args::kind::mul}) {
-        const bool add = what == qbinary_args::kind::add;
         const qbinary_args args{.what = what,
                                 .over = f.over,
                                 .a_zero_point = 3,
                                 .b_zero_point = 200,
                                 .zero_point = 77,
-                                .low = add ? 0 : 77,
-                                .high = add ? 255 : 250,
-                                .a_multiplier = add ? short_multiplier(0.731f) : 0.0117f,
-                                .b_multiplier = short_multiplier(-0.5f)};
+                                .low = 77,
+                                .high = 250,
+                                .multiplier = 0.0117f,
+                                .sum = add_rule_of(0.731f, 3, -0.5f, 200, 1, 77)};
         equals_reference<std::uint8_t>(&kernel_table::qbinary, args, {a.data(), b.data()},
                                        f.over.size(),
                                        std::string(f.name) + " n " + std::to_string(n));
@@ -169,11 +168,7 @@ TEST_CASE("the sum of every pair of codes equals the reference") {
   for (const float mb : {0.5f, 0.25f, 1.0f, 0.77f}) {  // the first ones tie often
     qbinary_args args;
     args.over = shaped({{256, 1, 0}, {256, 0, 1}});
-    args.a_multiplier = 0.5f;
-    args.b_multiplier = short_multiplier(mb);
-    args.a_zero_point = 128;
-    args.b_zero_point = 128;
-    args.zero_point = 128;
+    args.sum = add_rule_of(0.5f, 128, mb, 128, 1, 128);
     equals_reference<std::uint8_t>(&kernel_table::qbinary, args, {every.data(), every.data()},
                                    65536, "multiplier " + std::to_string(mb));
   }

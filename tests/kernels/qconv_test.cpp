@@ -123,12 +123,11 @@ void check(const problem& q) {
   if (q.out == problem::output::added) {
     a.epilogue.add = true;
     a.epilogue.low = 121;
-    a.epilogue.add_multiplier = short_multiplier(0.7345f);
-    a.epilogue.r_multiplier = short_multiplier(1.2519f);
-    a.epilogue.r_zero_point = 128;
-    a.epilogue.y_zero_point = 30;
-    a.epilogue.y_low = 30;
-    a.epilogue.y_high = 250;
+    a.epilogue.residual_first = g.out_c % 2 != 0;
+    a.epilogue.sum = a.epilogue.residual_first ? add_rule_of(1.2519f, 128, 0.7345f, 121, 1, 30)
+                                               : add_rule_of(0.7345f, 121, 1.2519f, 128, 1, 30);
+    a.epilogue.sum.low = 30;
+    a.epilogue.sum.high = 250;
   }
   if (q.out == problem::output::reals) {
     a.epilogue.to_float = true;

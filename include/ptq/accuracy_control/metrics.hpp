@@ -61,6 +61,9 @@ inline std::vector<std::int64_t> integers(const tensor& t, const std::string& me
     case dtype::u8: all(t.view<std::uint8_t>()); break;
     case dtype::f32: all(t.view<float>()); break;
     case dtype::boolean: all(t.view<bool>()); break;
+    default:
+      throw data_error("accuracy_control: metric '" + metric + "': expected labels of integers, got " +
+                       name_of(t.type()));
   }
   if (v.empty()) throw data_error("accuracy_control: metric '" + metric + "': a label is empty");
   return v;

@@ -80,28 +80,44 @@ inline std::int32_t requantize_wide(std::int64_t acc, double multiplier, std::in
   return whole + (up ? 1 : 0) + zero_point;
 }
 
-/// A multiplier rounded to 15 significant bits: its product with a 9-bit code difference is exact
-/// in float, so a sum of two such products is rounded once, with or without a fused multiply-add.
-inline float short_multiplier(float m) {
-  auto bits = std::bit_cast<std::uint32_t>(m);
-  constexpr std::uint32_t dropped = 24 - 15;
-  const std::uint32_t half = (1u << (dropped - 1)) - 1 + ((bits >> dropped) & 1u);
-  return std::bit_cast<float>((bits + half) & ~((1u << dropped) - 1));
-}
-
-/// Two codes → one: clamp(round_half_even((a − za) · ma + (b − zb) · mb), lo − z, hi − z) + z, with
-/// ma and mb already passed through short_multiplier.
-inline std::int32_t add_value(std::int32_t a, std::int32_t za, float ma, std::int32_t b,
-                              std::int32_t zb, float mb, std::int32_t zero_point, std::int32_t lo,
-                              std::int32_t hi) {
-  const float pa = static_cast<float>(a - za) * ma;
-  const float pb = static_cast<float>(b - zb) * mb;
-  const float c = std::min(std::max(pa + pb, static_cast<float>(lo - zero_point)),
-                           static_cast<float>(hi - zero_point));
-  return static_cast<std::int32_t>(round_half_even(c)) + zero_point;
-}
-
 /// fused a·b + c with one rounding on every ISA: the definition of a float step's accumulation.
 inline float fused_multiply_add(float a, float b, float c) { return std::fma(a, b, c); }
+
+/// How the codes of two addends become the code of their sum.
+struct add_rule {
+  float first = 1, second = 1;     // scale of each addend / scale of the sum
+  float constant = 0;              // what the zero points come to
+  std::int32_t low = 0, high = 255;
+};
+
+/// The rule for a sum of codes; subtraction is a negative scale.
+///
+///   first = s_a / s_y,  second = s_b / s_y,  constant = z_y − (first · z_a + second · z_b)
+///
+/// exact    each operation is rounded to float on its own, whatever the compiler contracts
+/// source   the arithmetic of ONNX Runtime's QLinearAdd on x86, so that both give the same codes
+inline add_rule add_rule_of(float a_scale, std::int32_t a_zero_point, float b_scale,
+                            std::int32_t b_zero_point, float scale, std::int32_t zero_point) {
+  add_rule r{.first = a_scale / scale, .second = b_scale / scale};
+  // Through double: a product of two floats is exact there, so nothing is left to contract.
+  const auto product = [](float m, std::int32_t z) {
+    return static_cast<float>(static_cast<double>(m) * z);
+  };
+  const double zeros = static_cast<double>(product(r.first, a_zero_point)) +
+                       static_cast<double>(product(r.second, b_zero_point));
+  r.constant = static_cast<float>(static_cast<double>(zero_point) -
+                                  static_cast<double>(static_cast<float>(zeros)));
+  return r;
+}
+
+/// Two codes → the code of their sum: round_half_even(clamp(a · first + (b · second + constant))),
+/// each step a fused multiply-add.
+inline std::int32_t add_value(std::int32_t a, std::int32_t b, const add_rule& r) {
+  const float inner = fused_multiply_add(static_cast<float>(b), r.second, r.constant);
+  const float sum = fused_multiply_add(static_cast<float>(a), r.first, inner);
+  const float c =
+      std::min(std::max(sum, static_cast<float>(r.low)), static_cast<float>(r.high));
+  return static_cast<std::int32_t>(round_half_even(c));
+}
 
 }  // namespace ptq

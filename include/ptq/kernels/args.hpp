@@ -19,6 +19,7 @@
 
 #include <ptq/core/dtype.hpp>
 #include <ptq/core/kinds.hpp>
+#include <ptq/core/numeric.hpp>
 
 namespace ptq::kernels {
 
@@ -45,7 +46,7 @@ struct conv_geometry {
 ///   to_float:  y = min(max(float(acc) · multiplier[c], float_low), float_high)
 ///   otherwise: q = requantize_value(acc, multiplier[c], zero_point, low, high)
 ///   and with `add`, r the code of the second source (same extents as dst, contiguous pixels of dst_pixel elements):
-///              q = add_value(q, zero_point, add_multiplier, r, r_zero_point, r_multiplier, y_zero_point, y_low, y_high)
+///              q = add_value(q, r, sum), or add_value(r, q, sum) where `residual_first`
 struct int_epilogue {
   std::span<const float> multiplier;            // [out_c], or [1] for all
   bool to_float = false;
@@ -53,8 +54,8 @@ struct int_epilogue {
   float float_high = std::numeric_limits<float>::infinity();
   std::int32_t zero_point = 0, low = 0, high = 255;
   bool add = false;
-  float add_multiplier = 1, r_multiplier = 1;   // both already short_multiplier()s
-  std::int32_t r_zero_point = 0, y_zero_point = 0, y_low = 0, y_high = 255;
+  add_rule sum = {};
+  bool residual_first = false;
 };
 
 /// u8 · s8 convolution: acc[o] = bias[o] + Σ w[o,h,w,i] · (x[…] − x_zero_point), taps outside the image contribute 0.
@@ -131,13 +132,14 @@ struct broadcast {
 };
 
 /// u8 ∘ u8 → u8.
-///   add: add_value(a, a_zero_point, a_multiplier, b, b_zero_point, b_multiplier, zero_point, low, high)   (sub: −b_multiplier)
-///   mul: requantize_value((a − za) · (b − zb), a_multiplier, zero_point, low, high)
+///   add: add_value(a, b, sum)
+///   mul: requantize_value((a − za) · (b − zb), multiplier, zero_point, low, high)
 struct qbinary_args {
   enum class kind : std::uint8_t { add, mul } what = kind::add;
   broadcast over;
   std::int32_t a_zero_point = 0, b_zero_point = 0, zero_point = 0, low = 0, high = 255;
-  float a_multiplier = 1, b_multiplier = 1;
+  float multiplier = 1;
+  add_rule sum = {};
 };
 
 /// u8 pooling over n h w c. max: the largest code (padding never wins).

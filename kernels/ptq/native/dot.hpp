@@ -47,6 +47,7 @@ struct simd;
 /// Members that don't depend on the register type.
 template <class Isa, int Lanes>
 struct simd_layout {
+  using isa = Isa;
   static constexpr int lanes = Lanes;
   static constexpr int steps = has_dpbusd<Isa> ? 1 : 2;
 

@@ -3,13 +3,14 @@
 // From accumulators in registers to the destination: requantize_value, add_value and the float
 // store of core/numeric.hpp and kernels/args.hpp, lane by lane and bit for bit. Three facts make
 // that possible without care for contraction: the requantizing product is followed by a clamp, not
-// by an addition; both products of the add stage are exact (short multipliers), so that a fused
-// multiply-add rounds as two instructions do; the conversion rounds half to even.
+// by an addition; the add stage is two fused multiply-adds, spelled out; the conversion rounds half
+// to even.
 
 #include <cstdint>
 
 #include <ptq/kernels/args.hpp>
 #include <ptq/native/dot.hpp>
+#include <ptq/native/lanes.hpp>
 
 namespace ptq::native {
 
@@ -19,10 +20,9 @@ struct epilogue_rule {
   enum class kind : std::int32_t { codes, codes_added, reals } what = kind::codes;
   float low = 0, high = 255;  // codes: lo − z, hi − z; reals: the clamp
   std::int32_t zero_point = 0;
-  float add_multiplier = 1, r_multiplier = 1,
-        r_constant = 0;  // r_constant: −r_zero_point · r_multiplier
-  float y_high = 255;    // less the zero point
-  std::int32_t y_zero_point = 0;
+  float q_multiplier = 1, r_multiplier = 1, constant = 0;  // of the sum
+  bool residual_first = false;
+  float y_high = 255;
   std::int32_t least_code = 0;  // of what is stored
 };
 
@@ -47,12 +47,12 @@ PTQ_ALWAYS_INLINE epilogue_rule make_rule(const kernels::int_epilogue& e) {
   r.low = static_cast<float>(e.low - e.zero_point);
   r.high = static_cast<float>(e.high - e.zero_point);
   r.zero_point = e.zero_point;
-  r.add_multiplier = e.add_multiplier;
-  r.r_multiplier = e.r_multiplier;
-  r.r_constant = static_cast<float>(-e.r_zero_point) * e.r_multiplier;
-  r.y_zero_point = e.y_zero_point;
-  r.y_high = static_cast<float>(e.y_high - e.y_zero_point);
-  r.least_code = e.add ? e.y_low : e.low;
+  r.residual_first = e.residual_first;
+  r.q_multiplier = e.residual_first ? e.sum.second : e.sum.first;
+  r.r_multiplier = e.residual_first ? e.sum.first : e.sum.second;
+  r.constant = e.sum.constant;
+  r.y_high = static_cast<float>(e.sum.high);
+  r.least_code = e.add ? e.sum.low : e.low;
   return r;
 }
 
@@ -71,7 +71,7 @@ struct epilogue {
         added(r.what == epilogue_rule::kind::codes_added),
         low(S::set(r.low)),
         high(S::set(r.high)),
-        zero_point(S::set_words(added ? r.y_zero_point : r.zero_point)),
+        zero_point(S::set_words(added ? 0 : r.zero_point)),
         least_code(S::set_bytes(r.least_code)) {}
 
   PTQ_ALWAYS_INLINE floats real(ints acc, floats multiplier) const {
@@ -81,13 +81,15 @@ struct epilogue {
   PTQ_ALWAYS_INLINE ints rounded(ints acc, floats multiplier) const {
     return S::round(S::least(S::multiply(S::to_float(acc), multiplier), high));
   }
-  /// The rounded sum with the residual's code r, for `pack`. (r − rz) · m is taken as r · m − rz ·
-  /// m: all exact.
+  /// The rounded sum with the residual's code r, for `pack`.
   PTQ_ALWAYS_INLINE ints rounded_sum(ints acc, floats multiplier, ints r) const {
-    const floats q = S::to_float(S::round(real(acc, multiplier)));
-    const floats other =
-        S::add(S::multiply(S::to_float(r), S::set(rule.r_multiplier)), S::set(rule.r_constant));
-    const floats sum = S::add(S::multiply(q, S::set(rule.add_multiplier)), other);
+    using isa = typename S::isa;
+    const floats q = S::to_float(S::add(S::round(real(acc, multiplier)), S::set(rule.zero_point)));
+    const floats other = S::to_float(r), constant = S::set(rule.constant);
+    const floats q_multiplier = S::set(rule.q_multiplier), r_multiplier = S::set(rule.r_multiplier);
+    const floats sum = rule.residual_first
+                           ? fused<isa>(other, r_multiplier, fused<isa>(q, q_multiplier, constant))
+                           : fused<isa>(q, q_multiplier, fused<isa>(other, r_multiplier, constant));
     return S::round(S::least(sum, S::set(rule.y_high)));
   }
 };

@@ -18,6 +18,15 @@
 
 namespace ptq::native {
 
+/// fused_multiply_add on the registers of plain C++ (`simd` without intrinsics).
+template <class Isa, class Floats>
+  requires requires(Floats x) { x.v[0]; }
+PTQ_ALWAYS_INLINE Floats fused(Floats a, Floats b, Floats c) {
+  for (std::size_t i = 0; i < sizeof(Floats) / sizeof(float); ++i)
+    c.v[i] = fused_multiply_add(a.v[i], b.v[i], c.v[i]);
+  return c;
+}
+
 #if defined(__SSE2__)
 PTQ_ALWAYS_INLINE __m128 rounded(__m128 x) {
 #if defined(__SSE4_1__)

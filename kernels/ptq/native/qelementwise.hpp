@@ -153,20 +153,25 @@ struct qbinary_kernel {
   using real = typename lane::real;
   using whole = typename lane::whole;
   std::int32_t a_zero, b_zero, zero_point;
-  float a_multiplier, b_multiplier, low, high;
+  float multiplier, low, high;
+  add_rule sum;
   broadcast_runs<Isa> runs;
 
   template <bool Mul>
   PTQ_ALWAYS_INLINE whole code(whole a, whole b) const {
-    const real x = lane::to_real(a - lane::constant_whole(a_zero));
-    const real y = lane::to_real(b - lane::constant_whole(b_zero));
-    real p;
-    if constexpr (Mul)  // x · y is exact: below 2^18
-      p = x * y * lane::constant(a_multiplier);
-    else  // both products are exact (short_multiplier): fused by the compiler or not, the same sum
-      p = x * lane::constant(a_multiplier) + y * lane::constant(b_multiplier);
+    if constexpr (Mul) {  // the product of differences is exact: below 2^18
+      const real x = lane::to_real(a - lane::constant_whole(a_zero));
+      const real y = lane::to_real(b - lane::constant_whole(b_zero));
+      return rounded(x * y * lane::constant(multiplier)) + lane::constant_whole(zero_point);
+    } else {
+      const real inner =
+          lane::fma(lane::to_real(b), lane::constant(sum.second), lane::constant(sum.constant));
+      return rounded(lane::fma(lane::to_real(a), lane::constant(sum.first), inner));
+    }
+  }
+  PTQ_ALWAYS_INLINE whole rounded(real p) const {
     p = lane::lesser(lane::greater(p, lane::constant(low)), lane::constant(high));
-    return lane::to_whole(lane::round(p)) + lane::constant_whole(zero_point);
+    return lane::to_whole(lane::round(p));
   }
   template <bool Mul, int A, int B>
   static void run_of(const qbinary_kernel& k, const std::uint8_t* a, const std::uint8_t* b,
@@ -210,14 +215,14 @@ inline kernels::prepared qbinary(const kernels::qbinary_args& args) {
   k.a_zero = args.a_zero_point;
   k.b_zero = args.b_zero_point;
   k.zero_point = args.zero_point;
-  k.a_multiplier = args.a_multiplier;
-  k.b_multiplier = args.b_multiplier;
-  k.low = static_cast<float>(args.low - args.zero_point);
-  k.high = static_cast<float>(args.high - args.zero_point);
+  k.multiplier = args.multiplier;
+  k.sum = args.sum;
+  const bool mul = args.what == kernels::qbinary_args::kind::mul;
+  k.low = static_cast<float>(mul ? args.low - args.zero_point : args.sum.low);
+  k.high = static_cast<float>(mul ? args.high - args.zero_point : args.sum.high);
   k.runs = broadcast_runs<Isa>::of(args.over);
   p.units = k.runs.units();
-  p.run = args.what == kernels::qbinary_args::kind::mul ? &kernel::template apply<true>
-                                                        : &kernel::template apply<false>;
+  p.run = mul ? &kernel::template apply<true> : &kernel::template apply<false>;
   p.name = "qbinary registers";
   return p;
 }

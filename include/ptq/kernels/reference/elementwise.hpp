@@ -48,11 +48,9 @@ inline pair_of_offsets offsets_of(const broadcast& over, std::int64_t index) {
 
 inline std::uint8_t combine(const qbinary_args& args, std::int32_t a, std::int32_t b) {
   if (args.what == qbinary_args::kind::add)
-    return static_cast<std::uint8_t>(add_value(a, args.a_zero_point, args.a_multiplier, b,
-                                               args.b_zero_point, args.b_multiplier,
-                                               args.zero_point, args.low, args.high));
+    return static_cast<std::uint8_t>(add_value(a, b, args.sum));
   return static_cast<std::uint8_t>(
-      requantize_value((a - args.a_zero_point) * (b - args.b_zero_point), args.a_multiplier,
+      requantize_value((a - args.a_zero_point) * (b - args.b_zero_point), args.multiplier,
                        args.zero_point, args.low, args.high));
 }
 

@@ -40,8 +40,7 @@ struct owned_epilogue {
     }
     std::int32_t q = requantize_value(acc, m, rule.zero_point, rule.low, rule.high);
     if (rule.add)
-      q = add_value(q, rule.zero_point, rule.add_multiplier, r[at], rule.r_zero_point,
-                    rule.r_multiplier, rule.y_zero_point, rule.y_low, rule.y_high);
+      q = rule.residual_first ? add_value(r[at], q, rule.sum) : add_value(q, r[at], rule.sum);
     static_cast<std::uint8_t*>(dst)[at] = static_cast<std::uint8_t>(q);
   }
 };

@@ -222,11 +222,9 @@ inline bool emit_integer_binary(emitter& e, const node& n, const op::binary& b) 
   std::tie(args.low, args.high) = code_bounds(b.act, qy);
   if (b.kind == binary_kind::mul) {
     args.what = kernels::qbinary_args::kind::mul;
-    args.a_multiplier = static_cast<float>(static_cast<double>(qa.scale) * qb.scale / qy.scale);
+    args.multiplier = static_cast<float>(static_cast<double>(qa.scale) * qb.scale / qy.scale);
   } else {
-    const double sign = b.kind == binary_kind::sub ? -1.0 : 1.0;
-    args.a_multiplier = short_multiplier(static_cast<float>(static_cast<double>(qa.scale) / qy.scale));
-    args.b_multiplier = short_multiplier(static_cast<float>(sign * qb.scale / qy.scale));
+    args.sum = sum_of(b, qa, qb, qy);
   }
   e.emit(n, e.prepare(&kernels::kernel_table::qbinary, args), {sa, sb}, dst, true);
   e.produced(y, dst);

@@ -157,6 +157,14 @@ inline std::pair<std::int32_t, std::int32_t> code_bounds(const clamp& act, const
           quantize_value(act.high, q.scale, q.zero_point, 0, top)};
 }
 
+/// How a sum or difference of the codes of a and b is computed.
+inline add_rule sum_of(const op::binary& what, const code& a, const code& b, const code& y) {
+  auto r = add_rule_of(a.scale, a.zero_point, what.kind == binary_kind::sub ? -b.scale : b.scale,
+                       b.zero_point, y.scale, y.zero_point);
+  std::tie(r.low, r.high) = code_bounds(what.act, y);
+  return r;
+}
+
 /// The add that alone reads `y` and whose other operand is there already, or null.
 inline const node* residual_add(const emitter& e, value_id y, const fused_adds& adds,
                                 std::int32_t& index, int& port) {
@@ -260,15 +268,9 @@ inline void emit_integer(emitter& e, const node& n, const weighted_call& call, c
   const auto& what = std::get<op::binary>(add->what);
   const auto other = add->inputs[port == 0 ? 1 : 0];
   const code r = e.codes_of(other), y = e.codes_of(add->outputs[0]);
-  const float minus = what.kind == binary_kind::sub ? -1.0f : 1.0f;
   ep.add = true;
-  ep.add_multiplier = short_multiplier(static_cast<float>(
-      (port == 1 ? minus : 1.0f) * static_cast<double>(out.scale) / y.scale));
-  ep.r_multiplier = short_multiplier(static_cast<float>(
-      (port == 0 ? minus : 1.0f) * static_cast<double>(r.scale) / y.scale));
-  ep.r_zero_point = r.zero_point;
-  ep.y_zero_point = y.zero_point;
-  std::tie(ep.y_low, ep.y_high) = code_bounds(what.act, y);
+  ep.residual_first = port == 1;
+  ep.sum = port == 0 ? sum_of(what, out, r, y) : sum_of(what, r, out, y);
   operands.push_back(e.codes(other, call.memory));
   const int dst = e.create_codes(add->outputs[0], call.memory);
   auto& s = e.emit(n, e.prepare(&kernels::kernel_table::qconv, args), operands, dst, true);

@@ -72,8 +72,8 @@ subject opened(const json& m, const std::string& root, std::int64_t limit) {
   subject s;
   s.network = ptq::fuse(ptq::fold(ptq::import_model(root + m["model"].get<std::string>())));
   const auto all = ptq::open_samples(options_of(m, root, "samples"));
-  s.labels = ptq::open_labels(m.contains("labels") ? root + m["labels"].get<std::string>() : "",
-                              all, m.value("label_offset", std::int64_t{0}));
+  const auto labels = m.value("labels", m["samples"].get<std::string>());  // or stored with them
+  s.labels = ptq::open_labels(root + labels, all, m.value("label_offset", std::int64_t{0}));
   s.evaluation = ptq::kept_samples(all, limit, memory);
   s.calibration = ptq::kept_samples(ptq::open_samples(options_of(m, root, "calibration")),
                                     m.value("calibration_records", calibration_samples), memory);

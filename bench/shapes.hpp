@@ -17,11 +17,23 @@ struct gemm_shape {
 /// c[m,n] = a[m,k] · b[k,n]
 inline constexpr gemm_shape gemm_shapes[] = {
     {"bert_base.query", 128, 768, 768},  // Devlin et al. 2018, 128 tokens
-    {"bert_base.ffn_up", 128, 3072, 768},   {"bert_base.ffn_down", 128, 768, 3072},
+    {"bert_base.ffn_up", 128, 3072, 768},
+    {"bert_base.ffn_down", 128, 768, 3072},
     {"vit_small.ffn_up", 197, 1536, 384},    // Touvron et al. 2020, DeiT-S
     {"resnet50.classifier", 1, 1000, 2048},  // He et al. 2015
-    {"square.256", 256, 256, 256},          {"square.1024", 1024, 1024, 1024},
-    {"tail.primes", 127, 131, 251},         {"tail.one_row", 1, 257, 255},
+    // one token of a 1.2 billion parameter language model: Llama 3.2 1B, Meta 2024
+    {"llama_1b.query", 1, 2048, 2048},
+    {"llama_1b.ffn_up", 1, 8192, 2048},
+    {"llama_1b.ffn_down", 1, 2048, 8192},
+    {"matvec.16MiB", 1, 4096, 4096},
+    {"rows.2", 2, 768, 768},
+    {"rows.4", 4, 768, 768},
+    {"rows.8", 8, 768, 768},
+    {"rows.16", 16, 768, 768},
+    {"square.256", 256, 256, 256},
+    {"square.1024", 1024, 1024, 1024},
+    {"tail.primes", 127, 131, 251},
+    {"tail.one_row", 1, 257, 255},
 };
 
 struct conv_shape {
@@ -60,6 +72,15 @@ inline constexpr conv_shape conv_shapes[] = {
     {"mobilenet_v2.expand", square({.side = 56, .in = 24, .out = 144})},
     {"mobilenet_v2.project", square({.side = 14, .in = 384, .out = 96})},
     {"mobilenet_v2.last", square({.side = 7, .in = 320, .out = 1280})},
+    // Liu 2020, EfficientNet-lite0, 224 x 224
+    {"efficientnet_lite0.stem",
+     square({.side = 224, .in = 3, .out = 32, .kernel = 3, .stride = 2})},
+    {"efficientnet_lite0.expand", square({.side = 28, .in = 40, .out = 240})},
+    {"efficientnet_lite0.project", square({.side = 14, .in = 672, .out = 112})},
+    // Jocher 2020, YOLOv5s, 640 x 640
+    {"yolov5s.down2", square({.side = 320, .in = 32, .out = 64, .kernel = 3, .stride = 2})},
+    {"yolov5s.bottleneck", square({.side = 80, .in = 64, .out = 64, .kernel = 3})},
+    {"yolov5s.down5", square({.side = 40, .in = 256, .out = 512, .kernel = 3, .stride = 2})},
     {"tail.3x3", square({.side = 13, .in = 19, .out = 37, .kernel = 3})},
     {"tail.grouped", square({.side = 15, .in = 36, .out = 44, .kernel = 3, .groups = 4})},
 };
@@ -74,6 +95,8 @@ inline constexpr conv_shape depthwise_shapes[] = {
     // Howard et al. 2019
     {"mobilenet_v3.dw5.14",
      square({.side = 14, .in = 672, .out = 672, .kernel = 5, .groups = 672})},
+    {"efficientnet_lite0.dw5.28.stride2",
+     square({.side = 56, .in = 144, .out = 144, .kernel = 5, .stride = 2, .groups = 144})},
     {"tail.dw", square({.side = 13, .in = 37, .out = 37, .kernel = 3, .groups = 37})},
 };
 

@@ -7,6 +7,10 @@
 #include <cstring>
 #include <string>
 
+#if defined(__x86_64__) || defined(_M_X64)
+#include <cpuid.h>
+#endif
+
 #include <ptq/core/error.hpp>
 #include <ptq/core/tensor.hpp>
 #include <ptq/dispatch.hpp>
@@ -16,6 +20,7 @@
 // Defined by the build where oneDNN is found: its entries are of the baseline, like this file.
 #ifdef PTQ_WITH_ONEDNN
 #include <ptq/native/onednn.hpp>
+#include <ptq/native/onednn_int8.hpp>
 #endif
 
 namespace ptq {
@@ -28,9 +33,17 @@ kernels::prepared blank(std::size_t bytes) { return {.object = allocate_aligned(
 
 namespace {
 
+#if defined(__x86_64__) || defined(_M_X64)
+/// __builtin_cpu_supports of g++ 12 and clang 14 doesn't know the name.
+bool cpu_has_avx_vnni() {
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+  return __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) != 0 && (eax >> 4 & 1u) != 0;
+}
+#endif
+
 /// All tables, best first. __builtin_cpu_supports asks the operating system for the registers too.
 struct choices {
-  std::array<kernels::kernel_table, 5> tables;
+  std::array<kernels::kernel_table, 6> tables;
   std::vector<built_kernel> built;
   std::vector<const kernels::kernel_table*> available;
 
@@ -44,6 +57,7 @@ struct choices {
                         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512cd");
     add(isa::avx512_vnni, avx512 && __builtin_cpu_supports("avx512vnni"));
     add(isa::avx512, avx512);
+    add(isa::avx_vnni, avx2 && cpu_has_avx_vnni());
     add(isa::avx2, avx2);
     add(isa::sse41, sse41);
 #endif
@@ -84,6 +98,15 @@ const kernels::kernel_table& dispatched_kernels() {
 }
 
 std::span<const kernels::kernel_table* const> available_kernels() { return known().available; }
+
+const kernels::kernel_table* onednn_int8_kernels() {
+#ifdef PTQ_WITH_ONEDNN
+  static const kernels::kernel_table table = native::onednn_int8_table();
+  return &table;
+#else
+  return nullptr;
+#endif
+}
 
 std::vector<built_kernel> built_kernels() { return known().built; }
 

@@ -20,6 +20,10 @@ const kernels::kernel_table& dispatched_kernels();
 /// plays no part.
 std::span<const kernels::kernel_table* const> available_kernels();
 
+/// 8-bit convolution through oneDNN, to compare with and to fall back on; null without oneDNN. Not among
+/// the tables above: on a CPU without VNNI oneDNN's sums saturate.
+const kernels::kernel_table* onednn_int8_kernels();
+
 /// A table that the library carries.
 struct built_kernel {
   const kernels::kernel_table* table = nullptr;

@@ -3,6 +3,7 @@
 // size that the contract promises (a sanitizer sees one byte too many).
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cstring>
 #include <memory>
 #include <random>
@@ -22,6 +23,8 @@ struct problem {
   conv_geometry g;
   enum class output { codes, clamped, added, reals } out = output::codes;
   bool extreme = false;  // only the codes 0 and 255, −128 and 127
+  int largest = 128;     // of the weights' magnitudes; at most 64: no pair exceeds 16 bits
+  int seldom = 0;        // one weight in this many is −128 or 127 all the same
   bool one_multiplier = false;
   bool bias = true;
   int zero_point = 113;
@@ -93,7 +96,11 @@ void check(const problem& q) {
   };
   const std::int64_t taps = g.kernel_h * g.kernel_w * g.group_in();
   std::vector<std::int8_t> weights(static_cast<std::size_t>(g.out_c * taps));
-  for (auto& w : weights) w = static_cast<std::int8_t>(draw(-128, 127));
+  for (auto& w : weights) {
+    w = static_cast<std::int8_t>(draw(-q.largest, std::min(q.largest, 127)));
+    if (q.seldom && random() % static_cast<unsigned>(q.seldom) == 0)
+      w = random() % 2 ? std::int8_t{127} : std::int8_t{-128};
+  }
   std::vector<std::int32_t> bias(static_cast<std::size_t>(g.out_c));
   for (auto& b : bias) b = static_cast<std::int32_t>(random() % 20001) - 10000;
   std::vector<float> multiplier(q.one_multiplier ? 1 : static_cast<std::size_t>(g.out_c));
@@ -177,6 +184,27 @@ TEST_CASE("the largest and smallest codes and weights do not saturate on the way
       check({.g = matrix(9, 70, k), .extreme = true, .zero_point = zero_point});
       check({.g = square(5, 32, 32, 3, 1, 32), .extreme = true, .zero_point = zero_point});
     }
+}
+
+// Where there is no vpdpbusd, the weights decide how they are multiplied: pairs added in 16 bits, with the
+// excess of a few pairs in extra groups, or everything widened.
+TEST_CASE("weights of any size equal the reference") {
+  for (const auto& [largest, seldom] : {std::pair(64, 0), std::pair(40, 30), std::pair(128, 0)}) {
+    const auto with = [&, largest = largest, seldom = seldom](const conv_geometry& g) {
+      check({.g = g, .largest = largest, .seldom = seldom});
+    };
+    for (const std::int64_t k : {1, 4, 6, 13, 64, 130}) with(matrix(13, 37, k));
+    for (const std::int64_t n : {7, 8, 9, 16, 17, 33, 64, 65}) with(matrix(7, n, 20));
+    with(square(9, 20, 70, 3, 2));
+    with(square(9, 3, 20, 3));
+    with(square(7, 24, 12, 3, 2, 4));
+    with(square(9, 3, 20, 3, 1, 1, 2));
+    for (const std::int64_t c : {3, 16, 24, 33, 70}) {
+      with(square(7, c, c, 3, 1, c));
+      with(square(7, c, c, 5, 2, c));
+      with(square(9, c, c, 3, 1, c, 2));
+    }
+  }
 }
 
 TEST_CASE("a convolution equals the reference under stride, dilation and padding") {

@@ -5,10 +5,11 @@
 // at a time like the matrix kernels' K; the unpacks leave channels in the order that packing
 // restores for free when the codes are stored.
 //
-// Taps lie in slots of four. A 3×3 filter without dilation takes one group of slots per column
-// (three rows and one empty slot), so that an interleaved column serves the three output pixels
-// that it touches; other filters fill slots in order. A unit is one output row times some blocks of
-// channels.
+// Taps lie in slots of four: three taps, and the second of them again, so that its weight can be
+// split where pairs are added in 16 bits (pair_add.hpp); with vpdpbusd, four taps. A 3×3 filter
+// without dilation takes one group of slots per column, so that an interleaved column serves the
+// three output pixels that it touches; other filters fill slots in order. A unit is one output row
+// times some blocks of channels.
 
 #include <algorithm>
 #include <cstdint>
@@ -18,16 +19,23 @@
 #include <ptq/kernels/table.hpp>
 #include <ptq/native/dot.hpp>
 #include <ptq/native/epilogue.hpp>
+#include <ptq/native/gemm.hpp>
 #include <ptq/native/object.hpp>
 
 namespace ptq::native {
 
 struct depthwise_block {
   std::int64_t channel = 0, columns = 0;
-  std::int64_t skip = 0;  // leading columns that the block before it stores
+  std::int64_t skip = 0;     // leading columns that the block before it stores
   std::int64_t weights = 0;  // offset in bytes
   std::int64_t padded = 0;   // offset into bias and multiplier
   int width = 16;            // channels of the registers used
+  bool quads = false;        // bytes are multiplied, not 16-bit halves of them
+};
+
+/// A slot's tap in the filter; kh < 0: none.
+struct depthwise_slot {
+  std::int32_t kh = -1, kw = 0;
 };
 
 struct depthwise_object {
@@ -38,6 +46,7 @@ struct depthwise_object {
   std::int64_t repeat = 1;  // output channels per input channel
   std::int64_t blocks = 1, blocks_per_unit = 1, parts = 1;
   const depthwise_block* block = nullptr;
+  const depthwise_slot* slot = nullptr;  // [4 · groups]
   const std::int8_t* weights = nullptr;
   const std::int32_t* bias = nullptr;  // in interleaved order, like the multipliers
   const float* multiplier = nullptr;
@@ -63,15 +72,15 @@ struct depthwise_run {
 };
 
 /// Bytes of a block's weights per group of slots.
-template <class S>
-inline constexpr int depthwise_group_bytes = S::steps * 16 * S::lanes;
+template <class S, class Way>
+inline constexpr int depthwise_group_bytes = Way::steps * 16 * S::lanes;
 
 /// Where slot `t` of the group of `channel` (within the block) is packed; widened to 16 bits where
 /// steps are 2.
-template <class S>
+template <class S, class Way>
 PTQ_ALWAYS_INLINE void put_depthwise_weight(std::int8_t* group, int channel, int t, std::int8_t w) {
   const int j = channel % 16 / 4, lane = channel / 16 * 4 + channel % 4;
-  if constexpr (S::steps == 1) {
+  if constexpr (Way::steps == 1) {
     group[(j * S::lanes + lane) * 4 + t] = w;
   } else {
     const std::int16_t wide = w;
@@ -79,7 +88,7 @@ PTQ_ALWAYS_INLINE void put_depthwise_weight(std::int8_t* group, int channel, int
   }
 }
 
-template <class S>
+template <class S, class Way>
 struct depthwise_kernel {
   using ints = typename S::ints;
   static constexpr int width = 4 * S::lanes;
@@ -95,16 +104,18 @@ struct depthwise_kernel {
     return S::load(few);
   }
 
-  /// acc += one group of slots; x: interleaved activations.
-  static PTQ_ALWAYS_INLINE void multiply(ints* acc, const ints* x, const std::int8_t* w) {
-    unrolled<S::steps>([&](auto s) PTQ_INLINE_LAMBDA {
+  /// acc + one group of slots of register j; x: its interleaved activations.
+  template <int J>
+  static PTQ_ALWAYS_INLINE ints multiply(ints acc, ints x, const std::int8_t* w) {
+    unrolled<Way::steps>([&](auto s) PTQ_INLINE_LAMBDA {
       constexpr int step = decltype(s)::value;
-      unrolled<4>([&](auto v) PTQ_INLINE_LAMBDA {
-        constexpr int j = decltype(v)::value;
-        acc[j] = S::dot(acc[j], S::template activations<step>(x[j]),
-                        S::load(w + (j * S::steps + step) * width));
-      });
+      const ints weights = S::load(w + (J * Way::steps + step) * width);
+      if constexpr (Way::steps == 1)
+        acc = S::dot4(acc, x, weights);
+      else
+        acc = S::dot2(acc, S::template split<step>(x), weights);
     });
+    return acc;
   }
 
   static PTQ_ALWAYS_INLINE void start(ints* acc, const depthwise_run& r) {
@@ -174,7 +185,10 @@ struct depthwise_kernel {
           t[j] = load<Whole>(r.tap[4 * g + j] + i * r.pitch[4 * g + j], r);
         });
         S::interleave(t, x);
-        multiply(acc, x, r.weights + g * depthwise_group_bytes<S>);
+        unrolled<4>([&](auto v) PTQ_INLINE_LAMBDA {
+          constexpr int j = decltype(v)::value;
+          acc[j] = multiply<j>(acc[j], x[j], r.weights + g * depthwise_group_bytes<S, Way>);
+        });
       }
       store<Whole>(acc, r, e, i);
     }
@@ -195,7 +209,7 @@ struct depthwise_kernel {
       constexpr int j = decltype(v)::value;
       t[j] = load<Whole>(inside ? rows.tap[j] + x * rows.pitch[j] : r.padding, r);
     });
-    t[3] = S::zero();
+    t[3] = t[1];
     S::interleave(t, out);
   }
 
@@ -203,10 +217,14 @@ struct depthwise_kernel {
   static PTQ_ALWAYS_INLINE void pixel3(const depthwise_run& r, const epilogue<S>& e, std::int64_t i,
                                        const ints* a, const ints* b, const ints* c) {
     ints acc[4];
-    start(acc, r);
-    multiply(acc, a, r.weights);
-    multiply(acc, b, r.weights + depthwise_group_bytes<S>);
-    multiply(acc, c, r.weights + 2 * depthwise_group_bytes<S>);
+    // register by register: with 16 of them, three columns leave room for little else
+    unrolled<4>([&](auto v) PTQ_INLINE_LAMBDA {
+      constexpr int j = decltype(v)::value;
+      ints x = S::load(r.bias + j * S::lanes);
+      x = multiply<j>(x, a[j], r.weights);
+      x = multiply<j>(x, b[j], r.weights + depthwise_group_bytes<S, Way>);
+      acc[j] = multiply<j>(x, c[j], r.weights + 2 * depthwise_group_bytes<S, Way>);
+    });
     store<Whole>(acc, r, e, i);
   }
 
@@ -251,14 +269,22 @@ struct depthwise_kernel {
   }
 };
 
+template <class Isa, class S>
+PTQ_ALWAYS_INLINE void run_depthwise_width(const depthwise_run& r, bool quads, bool columns3) {
+  if constexpr (has_dpbusd<Isa> || has_pair_add<Isa>)
+    if (quads) return depthwise_kernel<S, native::quads>::run(r, columns3);
+  if constexpr (!has_dpbusd<Isa>) depthwise_kernel<S, pairs>::run(r, columns3);
+}
+
 /// The widths of blocks of channels that an ISA has; 16 is the least.
 template <class Isa>
-PTQ_ALWAYS_INLINE void run_depthwise_block(const depthwise_run& r, int width, bool columns3) {
+PTQ_ALWAYS_INLINE void run_depthwise_block(const depthwise_run& r, const depthwise_block& b,
+                                           bool columns3) {
   if constexpr (register_bytes<Isa> >= 64)
-    if (width == 64) return depthwise_kernel<simd<Isa, 64>>::run(r, columns3);
+    if (b.width == 64) return run_depthwise_width<Isa, simd<Isa, 64>>(r, b.quads, columns3);
   if constexpr (register_bytes<Isa> >= 32)
-    if (width == 32) return depthwise_kernel<simd<Isa, 32>>::run(r, columns3);
-  depthwise_kernel<simd<Isa, register_bytes<Isa> == 0 ? 0 : 16>>::run(r, columns3);
+    if (b.width == 32) return run_depthwise_width<Isa, simd<Isa, 32>>(r, b.quads, columns3);
+  run_depthwise_width<Isa, simd<Isa, register_bytes<Isa> == 0 ? 0 : 16>>(r, b.quads, columns3);
 }
 
 }  // namespace ptq::native

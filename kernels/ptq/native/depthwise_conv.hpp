@@ -9,14 +9,33 @@
 #include <cstring>
 
 #include <ptq/native/depthwise.hpp>
+#include <ptq/native/pair_add.hpp>
 
 namespace ptq::native {
+
+/// Taps of a group of slots: the last slot is a tap of its own only with vpdpbusd.
+template <class Isa>
+inline constexpr std::int64_t taps_per_group = has_dpbusd<Isa> ? 4 : 3;
 
 /// Slots of a filter and their order: the tap (kh, kw) of slot s, or −1 where it is empty.
 template <class Isa>
 PTQ_ALWAYS_INLINE std::int64_t depthwise_tap(const depthwise_object& d, std::int64_t slot) {
-  if (d.columns3) return slot % 4 == 3 ? -1 : slot % 4 * 3 + slot / 4;
-  return slot < d.g.kernel_h * d.g.kernel_w ? slot : -1;
+  const std::int64_t group = slot / 4;
+  if (d.columns3) return (slot % 4 == 3 ? 1 : slot % 4) * 3 + group;
+  const bool again = taps_per_group<Isa> == 3 && slot % 4 == 3;
+  const std::int64_t t = taps_per_group<Isa> * group + (again ? 1 : slot % 4);
+  return t < d.g.kernel_h * d.g.kernel_w ? t : -1;
+}
+
+/// Weights of a group of slots of one filter, before any is split: a tap met again weighs nothing.
+template <class Isa>
+PTQ_ALWAYS_INLINE void group_weights(const depthwise_object& d, std::int64_t group,
+                                     const std::int8_t* filter, std::int8_t (&w)[4]) {
+  for (int i = 0; i < 4; ++i) {
+    const std::int64_t t = depthwise_tap<Isa>(d, 4 * group + i);
+    const bool again = i == 3 && (d.columns3 || taps_per_group<Isa> == 3);
+    w[i] = t < 0 || again ? std::int8_t{0} : filter[t];
+  }
 }
 
 /// Everything of one output row that its blocks share.
@@ -78,7 +97,7 @@ struct depthwise_row {
     r.left = -d.g.pad_left;
     r.stride = d.g.stride_w;
     r.count = d.g.out_w;
-    run_depthwise_block<Isa>(r, b.width, true);
+    run_depthwise_block<Isa>(r, b, true);
   }
 
   /// Runs of pixels whose taps stay on one side of the borders: single pixels at the borders, all
@@ -98,16 +117,16 @@ struct depthwise_row {
     for (std::int64_t ox = 0; ox < g.out_w;) {
       r.count = ox == inner && outer > inner ? outer - inner : 1;
       for (std::int64_t slot = 0; slot < 4 * d.groups; ++slot) {
-        const std::int64_t t = depthwise_tap<Isa>(d, slot);
-        const std::uint8_t* row = t < 0 ? nullptr : rows[t / g.kernel_w];
-        const std::int64_t ix = ox * g.stride_w - g.pad_left + t % g.kernel_w * g.dilation_w;
+        const depthwise_slot t = d.slot[slot];
+        const std::uint8_t* row = t.kh < 0 ? nullptr : rows[t.kh];
+        const std::int64_t ix = ox * g.stride_w - g.pad_left + t.kw * g.dilation_w;
         const bool inside = row && ix >= 0 && ix < g.in_w;
         tap[slot] = inside ? row + ix * pixel + b.channel : d.padding;
         pitch[slot] = inside ? g.stride_w * pixel : 0;
       }
       r.to.dst = dst + ox * r.to.stride * element;
       if (residual) r.to.residual = residual + ox * r.to.stride;
-      run_depthwise_block<Isa>(r, b.width, false);
+      run_depthwise_block<Isa>(r, b, false);
       ox += r.count;
     }
   }
@@ -151,7 +170,7 @@ std::int64_t cut_channels(std::int64_t channels, std::int64_t groups,
     while (width < left && 2 * width <= std::min<std::int64_t>(widest, channels)) width *= 2;
     const std::int64_t columns = std::min<std::int64_t>(width, left);
     const std::int64_t skip = channels >= width ? width - columns : 0;
-    if (block) block[n] = {c - skip, columns + skip, skip, weights, padded, width};
+    if (block) block[n] = {c - skip, columns + skip, skip, weights, padded, width, false};
     weights += groups * steps * 4 * width;
     padded += width;
     c += columns;
@@ -160,13 +179,34 @@ std::int64_t cut_channels(std::int64_t channels, std::int64_t groups,
 }
 
 template <class Isa>
-PTQ_ALWAYS_INLINE void pack_depthwise_weight(std::int8_t* group, int width, int channel, int t,
-                                             std::int8_t w) {
+PTQ_ALWAYS_INLINE void pack_depthwise_weights(std::int8_t* group, const depthwise_block& b,
+                                              int channel, const std::int8_t (&w)[4]) {
+  const auto put = [&]<class S>(S) {
+    for (int t = 0; t < 4; ++t)
+      b.quads ? put_depthwise_weight<S, quads>(group, channel, t, w[t])
+              : put_depthwise_weight<S, pairs>(group, channel, t, w[t]);
+  };
   if constexpr (register_bytes<Isa> >= 64)
-    if (width == 64) return put_depthwise_weight<simd<Isa, 64>>(group, channel, t, w);
+    if (b.width == 64) return put(simd<Isa, 64>{});
   if constexpr (register_bytes<Isa> >= 32)
-    if (width == 32) return put_depthwise_weight<simd<Isa, 32>>(group, channel, t, w);
-  put_depthwise_weight<simd<Isa, register_bytes<Isa> == 0 ? 0 : 16>>(group, channel, t, w);
+    if (b.width == 32) return put(simd<Isa, 32>{});
+  put(simd < Isa, register_bytes<Isa> == 0 ? 0 : 16 > {});
+}
+
+/// Whether a block's weights may be multiplied as bytes.
+template <class Isa>
+bool takes_quads(const depthwise_object& d, const depthwise_block& b,
+                 const std::int8_t* filters) noexcept {
+  if (has_dpbusd<Isa>) return true;
+  if (!has_pair_add<Isa>) return false;
+  const std::int64_t taps = d.g.kernel_h * d.g.kernel_w;
+  for (std::int64_t c = b.skip; c < b.columns; ++c)
+    for (std::int64_t group = 0; group < d.groups; ++group) {
+      std::int8_t w[4], slots[4];
+      group_weights<Isa>(d, group, filters + (b.channel + c) * taps, w);
+      if (!split_three({w[0], w[1], w[2]}, slots)) return false;
+    }
+  return true;
 }
 
 /// One block's weights, folded biases and multipliers.
@@ -176,17 +216,16 @@ void pack_depthwise_block(const depthwise_object& d, const depthwise_block& b,
                           float* multiplier) noexcept {
   const std::int64_t taps = d.g.kernel_h * d.g.kernel_w;
   const int lanes = b.width / 4;
-  const std::int64_t group_bytes = (has_dpbusd<Isa> ? 1 : 2) * 4 * b.width;
+  const std::int64_t group_bytes = (b.quads ? 1 : 2) * 4 * b.width;
   for (auto c = static_cast<int>(b.skip); c < b.columns; ++c) {
     const std::int64_t o = b.channel + c;
     std::int32_t sum = 0;
-    for (std::int64_t slot = 0; slot < 4 * d.groups; ++slot) {
-      const std::int64_t t = depthwise_tap<Isa>(d, slot);
-      if (t < 0) continue;
-      const std::int8_t w = a.weights[o * taps + t];
-      sum += w;
-      pack_depthwise_weight<Isa>(weights + b.weights + slot / 4 * group_bytes, b.width, c,
-                                 static_cast<int>(slot % 4), w);
+    for (std::int64_t group = 0; group < d.groups; ++group) {
+      std::int8_t w[4];
+      group_weights<Isa>(d, group, a.weights + o * taps, w);
+      for (const std::int8_t x : w) sum += x;
+      if (!has_dpbusd<Isa> && b.quads) split_three({w[0], w[1], w[2]}, w);
+      pack_depthwise_weights<Isa>(weights + b.weights + group * group_bytes, b, c, w);
     }
     const std::int64_t at = b.padded + c % 16 / 4 * lanes + c / 16 * 4 + c % 4;
     bias[at] = static_cast<std::int32_t>(static_cast<std::uint32_t>(a.bias ? a.bias[o] : 0) -
@@ -206,7 +245,8 @@ kernels::prepared prepare_qdepthwise(const kernels::qconv_args& a) {
   d.rule = make_rule<Isa>(a.epilogue);
   d.repeat = g.group_out();
   d.columns3 = g.kernel_h == 3 && g.kernel_w == 3 && g.dilation_w == 1;
-  d.groups = d.columns3 ? 3 : (g.kernel_h * g.kernel_w + 3) / 4;
+  d.groups =
+      d.columns3 ? 3 : (g.kernel_h * g.kernel_w + taps_per_group<Isa> - 1) / taps_per_group<Isa>;
   d.blocks = cut_channels<Isa>(g.out_c, d.groups, nullptr);
   d.blocks_per_unit = d.blocks;
   const std::int64_t rows = g.batch * g.out_h;
@@ -219,6 +259,7 @@ kernels::prepared prepare_qdepthwise(const kernels::qconv_args& a) {
   block_layout<Isa> layout;
   layout.template add<depthwise_object>(1);
   const std::size_t blocks_at = layout.template add<depthwise_block>(d.blocks);
+  const std::size_t slots_at = layout.template add<depthwise_slot>(4 * d.groups);
   const std::size_t weights_at = layout.template add<std::int8_t>(d.groups * padded * 8);
   const std::size_t bias_at = layout.template add<std::int32_t>(padded);
   const std::size_t multiplier_at = layout.template add<float>(padded);
@@ -227,20 +268,29 @@ kernels::prepared prepare_qdepthwise(const kernels::qconv_args& a) {
   kernels::prepared p = blank<Isa>(layout.bytes);
   auto* object = object_of<depthwise_object>(p);
   auto* block = at_offset<depthwise_block>(object, blocks_at);
+  auto* slot = at_offset<depthwise_slot>(object, slots_at);
   auto* weights = at_offset<std::int8_t>(object, weights_at);
   auto* bias = at_offset<std::int32_t>(object, bias_at);
   auto* multiplier = at_offset<float>(object, multiplier_at);
   auto* padding = at_offset<std::uint8_t>(object, padding_at);
   std::memset(padding, static_cast<std::uint8_t>(a.x_zero_point), 64);
   cut_channels<Isa>(g.out_c, d.groups, block);
+  for (std::int64_t i = 0; i < 4 * d.groups; ++i) {
+    const std::int64_t t = depthwise_tap<Isa>(d, i);
+    slot[i] = {static_cast<std::int32_t>(t < 0 ? -1 : t / g.kernel_w),
+               static_cast<std::int32_t>(t < 0 ? 0 : t % g.kernel_w)};
+  }
+  d.slot = slot;
   d.block = block;
   d.weights = weights;
   d.bias = bias;
   d.multiplier = multiplier;
   d.padding = padding;
   std::memcpy(static_cast<void*>(object), &d, sizeof d);
-  for (std::int64_t i = 0; i < d.blocks; ++i)
+  for (std::int64_t i = 0; i < d.blocks; ++i) {
+    block[i].quads = takes_quads<Isa>(d, block[i], a.weights);
     pack_depthwise_block<Isa>(d, block[i], a, weights, bias, multiplier);
+  }
 
   p.run = run_qdepthwise<Isa>;
   p.units = rows * d.parts;

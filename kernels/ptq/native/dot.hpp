@@ -2,12 +2,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // The integer registers of an ISA: one struct with the same members for every width. The heart is
 // the product of four u8 activations with four s8 weights added to an int32 lane, exact everywhere:
-//   avx512_vnni   one vpdpbusd (its sum of four products does not saturate)
-//   otherwise     both sides widened to 16 bit, two pmaddwd: `steps` is 2, step 0 takes bytes 0 and
-//   2, step 1 bytes 1
-//                 and 3 of each group of four, so that an activation's bytes are split by one mask
-//                 and one shift, and weights are packed in that order (`weight_position`)
-// pmaddubsw would be 1.3 times as fast and saturates: 255 · 127 · 2 exceeds int16.
+//   dot4   on bytes: one vpdpbusd (its sum of four products does not saturate) where the ISA has it;
+//          otherwise vpmaddubsw and vpmaddwd, whose sums of two products must fit int16: only for
+//          weights split by pair_add.hpp
+//   dot2   on 16-bit pairs: vpmaddwd; two of them take four products. Weights are widened as they
+//          are loaded, activations before (gemm.hpp) or by a mask and a shift (`split`: bytes 0 and
+//          2, then 1 and 3)
 
 #include <concepts>
 #include <cstdint>
@@ -22,12 +22,16 @@
 
 namespace ptq::native {
 
-#if defined(__AVX512VNNI__) && XSIMD_WITH_AVX512BW
 template <class Isa>
-inline constexpr bool has_dpbusd = std::derived_from<Isa, avx512_vnni>;
+inline constexpr bool has_dpbusd = Isa::has_dpbusd;
+
+/// Whether dot4 exists for weights whose pairs fit int16.
+#if defined(__SSSE3__)
+template <class Isa>
+inline constexpr bool has_pair_add = !has_dpbusd<Isa>;
 #else
 template <class Isa>
-inline constexpr bool has_dpbusd = false;
+inline constexpr bool has_pair_add = false;
 #endif
 
 /// Bytes of the widest register of a tag; 0 where only plain C++ is known.
@@ -49,13 +53,9 @@ template <class Isa, int Lanes>
 struct simd_layout {
   using isa = Isa;
   static constexpr int lanes = Lanes;
-  static constexpr int steps = has_dpbusd<Isa> ? 1 : 2;
+  static constexpr int steps =
+      has_dpbusd<Isa> ? 1 : 2;  // products of four bytes: dot4, or dot2 twice
 
-  /// Where weight `t` (0 … 3) of lane `l` is packed within the 4 · lanes bytes of a register's
-  /// group of four.
-  static PTQ_ALWAYS_INLINE int weight_position(int l, int t) {
-    return has_dpbusd<Isa> ? 4 * l + t : (t & 1) * 2 * Lanes + 2 * l + (t >> 1);
-  }
   /// Channel that `interleave` puts into lane `l` of its register `j`.
   static PTQ_ALWAYS_INLINE int interleaved_channel(int j, int l) {
     return l / 4 * 16 + 4 * j + l % 4;
@@ -137,17 +137,16 @@ struct simd<Isa, 0> : simd_layout<Isa, 4> {
     return set(x);
   }
   template <int Step>
-  static ints activations(ints x) {
+  static ints split(ints x) {
     return each<ints>([&](int i) { return wrap((bits(x.v[i]) >> (8 * Step)) & 0x00ff00ffu); });
   }
-  template <int Step>
-  static ints weights(const std::int8_t* p) {
+  static ints weight_pairs(const std::int8_t* p) {
     return each<ints>([&](int i) {
-      const std::int8_t* w = p + 8 * Step + 2 * i;
+      const std::int8_t* w = p + 2 * i;
       return wrap((bits(w[0]) & 0xffffu) | (bits(w[1]) << 16));
     });
   }
-  static ints dot(ints acc, ints a, ints w) {
+  static ints dot2(ints acc, ints a, ints w) {
     return each<ints>([&](int i) {
       const std::int32_t x = (a.v[i] & 0xffff) * static_cast<std::int16_t>(w.v[i] & 0xffff) +
                              (a.v[i] >> 16) * (w.v[i] >> 16);

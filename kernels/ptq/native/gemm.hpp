@@ -5,17 +5,30 @@
 // pointers, one per row and "tap" (a run of `depth` contiguous bytes of K), so that one kernel
 // serves matrix products, convolutions over indirect rows and batched products.
 //
+// Two ways to read the rows:
+//   quads   bytes where they lie; dot4. Where that is vpmaddubsw, what a pair of weights exceeds its
+//           16 bits by is multiplied once more, in extra groups behind the panel's (pair_add.hpp)
+//   pairs   16-bit copies, one tap; dot2. Its two multiplications per group are as many as
+//           vpmaddubsw takes with its own widening, and a mask and a shift less than splitting bytes
+//           in the kernel (6 x 2 tile, Zen 3: 0.54 of the pair-add peak with the split)
+//
 // Weights of a panel of vectors · lanes columns are packed [tap][depth / 4][vector][lanes × 4
 // bytes]. When depth is no multiple of 4, the last group of four lies at depth − 4 and its weights
 // are 0 where an earlier group covered them: no activation outside a row is ever read. Hence depth
 // ≥ 4.
 
 #include <cstdint>
+#include <type_traits>
 
 #include <ptq/native/dot.hpp>
 #include <ptq/native/epilogue.hpp>
 
 namespace ptq::native {
+
+/// Four bytes of a row that are multiplied once more.
+struct gemm_extra {
+  std::int32_t tap = 0, k = 0;
+};
 
 /// One tile's work. Unused rows (≥ to.rows) have valid pointers too.
 struct gemm_tile {
@@ -24,12 +37,47 @@ struct gemm_tile {
   std::int64_t offset = 0;  // bytes added to every pointer: a group's first channel
   std::int64_t taps = 1, depth = 0;
   const std::int8_t* weights = nullptr;
+  const gemm_extra* extra = nullptr;        // vector by vector, their weights behind the taps'
+  const std::int64_t* extras = nullptr;     // [vectors] how many
   const std::int32_t* bias = nullptr;       // [vectors · lanes]
   const float* multiplier = nullptr;        // [vectors · lanes]
   const std::int32_t* row_terms = nullptr;  // [rows] added to every column, or null
   const epilogue_rule* rule = nullptr;
   tile_target to;
 };
+
+struct quads {
+  static constexpr int steps = 1, bytes = 1;  // bytes: of an activation
+  /// Where weight `t` (0 … 3) of lane `l` lies within the 4 · lanes bytes of a group.
+  static PTQ_ALWAYS_INLINE int position(int /*lanes*/, int l, int t) { return 4 * l + t; }
+  template <class S, int>
+  static PTQ_ALWAYS_INLINE typename S::ints weights(const std::int8_t* p) {
+    return S::load(p);
+  }
+  template <class S>
+  static PTQ_ALWAYS_INLINE typename S::ints dot(typename S::ints acc, typename S::ints a,
+                                                typename S::ints w) {
+    return S::dot4(acc, a, w);
+  }
+};
+struct pairs {
+  static constexpr int steps = 2, bytes = 2;
+  static PTQ_ALWAYS_INLINE int position(int lanes, int l, int t) {
+    return (t >> 1) * 2 * lanes + 2 * l + (t & 1);
+  }
+  template <class S, int Step>
+  static PTQ_ALWAYS_INLINE typename S::ints weights(const std::int8_t* p) {
+    return S::weight_pairs(p + Step * 2 * S::lanes);
+  }
+  template <class S>
+  static PTQ_ALWAYS_INLINE typename S::ints dot(typename S::ints acc, typename S::ints a,
+                                                typename S::ints w) {
+    return S::dot2(acc, a, w);
+  }
+};
+/// The way that any weights may go.
+template <class Isa>
+using usual_way = std::conditional_t<has_dpbusd<Isa>, quads, pairs>;
 
 /// Tile shapes of an ISA: as many accumulators as leave registers for one row's and one tap's
 /// operands.
@@ -51,19 +99,7 @@ PTQ_ALWAYS_INLINE std::int64_t panel_bytes(std::int64_t taps, std::int64_t depth
   return taps * ((depth + 3) / 4) * vectors * simd<Isa, register_bytes<Isa>>::lanes * 4;
 }
 
-/// Where K's byte (k of a tap) of `column` lies in its tap of a panel.
-template <class Isa>
-PTQ_ALWAYS_INLINE std::int64_t weight_offset(std::int64_t k, std::int64_t depth, int column,
-                                             int vectors) {
-  using S = simd<Isa, register_bytes<Isa>>;
-  const std::int64_t tail = depth % 4, group = k / 4;
-  // the last group ends with the tap: its bytes begin at depth − 4
-  const auto t = static_cast<int>(k < depth - tail ? k % 4 : k - (depth - 4));
-  const std::int64_t vector = group * vectors + column / S::lanes;
-  return vector * S::lanes * 4 + S::weight_position(column % S::lanes, t);
-}
-
-template <class Isa, int Rows, int Vectors>
+template <class Isa, class Way, int Rows, int Vectors>
 void gemm_kernel(const gemm_tile& t) {
   using S = simd<Isa, register_bytes<Isa>>;
   using ints = typename S::ints;
@@ -84,61 +120,79 @@ void gemm_kernel(const gemm_tile& t) {
 
   const std::int8_t* w = t.weights;
   const std::int64_t depth = t.depth, whole = depth & ~std::int64_t{3};
-  for (std::int64_t tap = 0; tap < t.taps; ++tap) {
-    const std::uint8_t* a[Rows];
+  [[maybe_unused]] const gemm_extra* extra = t.extra;
+  const std::uint8_t* a[Rows];
+  const auto point_at = [&](std::int64_t tap) PTQ_INLINE_LAMBDA {
     unrolled<Rows>([&](auto r) PTQ_INLINE_LAMBDA {
       a[decltype(r)::value] = t.rows[tap * t.row_pitch + decltype(r)::value] + t.offset;
     });
-    const auto multiply_group = [&](std::int64_t k) PTQ_INLINE_LAMBDA {
-      unrolled<S::steps>([&](auto s) PTQ_INLINE_LAMBDA {
-        constexpr int step = decltype(s)::value;
-        ints b[Vectors];
+  };
+  const auto multiply_group = [&](std::int64_t k) PTQ_INLINE_LAMBDA {
+    unrolled<Way::steps>([&](auto s) PTQ_INLINE_LAMBDA {
+      constexpr int step = decltype(s)::value;
+      ints b[Vectors];
+      unrolled<Vectors>([&](auto v) PTQ_INLINE_LAMBDA {
+        b[decltype(v)::value] =
+            Way::template weights<S, step>(w + decltype(v)::value * S::lanes * 4);
+      });
+      unrolled<Rows>([&](auto r) PTQ_INLINE_LAMBDA {
+        constexpr int row = decltype(r)::value;
+        const ints x = S::broadcast4(a[row] + k * Way::bytes + 4 * step);
         unrolled<Vectors>([&](auto v) PTQ_INLINE_LAMBDA {
-          b[decltype(v)::value] = S::template weights<step>(w + decltype(v)::value * S::lanes * 4);
-        });
-        unrolled<Rows>([&](auto r) PTQ_INLINE_LAMBDA {
-          constexpr int row = decltype(r)::value;
-          const ints x = S::template activations<step>(S::broadcast4(a[row] + k));
-          unrolled<Vectors>([&](auto v) PTQ_INLINE_LAMBDA {
-            constexpr int i = decltype(v)::value;
-            acc[row][i] = S::dot(acc[row][i], x, b[i]);
-          });
+          constexpr int i = decltype(v)::value;
+          acc[row][i] = Way::template dot<S>(acc[row][i], x, b[i]);
         });
       });
-      w += Vectors * S::lanes * 4;
-    };
+    });
+    w += Vectors * S::lanes * 4;
+  };
+  for (std::int64_t tap = 0; tap < t.taps; ++tap) {
+    point_at(tap);
     for (std::int64_t k = 0; k < whole; k += 4) multiply_group(k);
     if (whole != depth) multiply_group(depth - 4);
+  }
+  if constexpr (std::is_same_v<Way, quads> && has_pair_add<Isa>) {
+    unrolled<Vectors>([&](auto v) PTQ_INLINE_LAMBDA {
+      constexpr int vector = decltype(v)::value;
+      for (std::int64_t i = 0; i < t.extras[vector]; ++i, ++extra, w += S::lanes * 4) {
+        point_at(extra->tap);
+        const ints b = S::load(w);
+        unrolled<Rows>([&](auto r) PTQ_INLINE_LAMBDA {
+          constexpr int row = decltype(r)::value;
+          acc[row][vector] = S::dot4(acc[row][vector], S::broadcast4(a[row] + extra->k), b);
+        });
+      }
+    });
   }
   store_tile<S, Rows, Vectors>(acc, *t.rule, t.multiplier, t.to);
 }
 
 /// Runs a tile of at most gemm_shape::rows(Vectors) rows on the smallest kernel that holds it.
-template <class Isa, int Vectors>
+template <class Isa, class Way, int Vectors>
 PTQ_ALWAYS_INLINE void run_tile_of(const gemm_tile& t) {
   constexpr int rows = gemm_shape<Isa>::rows(Vectors);
   if (t.to.rows > rows / 2)
-    gemm_kernel<Isa, rows, Vectors>(t);
+    gemm_kernel<Isa, Way, rows, Vectors>(t);
   else if (t.to.rows > 1)
-    gemm_kernel<Isa, rows / 2, Vectors>(t);
+    gemm_kernel<Isa, Way, rows / 2, Vectors>(t);
   else
-    gemm_kernel<Isa, 1, Vectors>(t);
+    gemm_kernel<Isa, Way, 1, Vectors>(t);
 }
 
 /// All rows of a block times one panel: `t` describes the first tile with to.rows = the block's
 /// rows.
-template <class Isa>
+template <class Isa, class Way>
 void run_panel(gemm_tile t, int vectors) {
   const int step = gemm_shape<Isa>::rows(vectors);
   const std::int64_t rows = t.to.rows;
   const std::int64_t bytes = t.rule->what == epilogue_rule::kind::reals ? 4 : 1;
   for (std::int64_t row = 0; row < rows; row += step) {
     t.to.rows = rows - row < step ? rows - row : step;
-    if (vectors == 1) run_tile_of<Isa, 1>(t);
-    if (vectors == 2) run_tile_of<Isa, 2>(t);
+    if (vectors == 1) run_tile_of<Isa, Way, 1>(t);
+    if (vectors == 2) run_tile_of<Isa, Way, 2>(t);
     if constexpr (gemm_shape<Isa>::vectors == 4) {
-      if (vectors == 3) run_tile_of<Isa, 3>(t);
-      if (vectors == 4) run_tile_of<Isa, 4>(t);
+      if (vectors == 3) run_tile_of<Isa, Way, 3>(t);
+      if (vectors == 4) run_tile_of<Isa, Way, 4>(t);
     }
     t.rows += step;
     if (t.row_terms) t.row_terms += step;

@@ -34,7 +34,8 @@ struct portable {
   using arch = xsimd::generic;
 #endif
   static constexpr const char* name = "portable";
-  static constexpr bool fma = false;  // a fused multiply-add is one instruction
+  static constexpr bool fma = false;         // a fused multiply-add is one instruction
+  static constexpr bool has_dpbusd = false;  // and then a function `dpbusd`, see dot.hpp
 };
 
 #if XSIMD_WITH_SSE4_1
@@ -52,6 +53,19 @@ struct avx2 : portable {
 };
 #endif
 
+#if XSIMD_WITH_AVX2 && defined(__FMA__) && defined(__AVXVNNI__)
+struct avx_vnni : avx2 {
+  static constexpr const char* name = "avx_vnni";
+  static constexpr bool has_dpbusd = true;
+  static inline __attribute__((always_inline)) __m128i dpbusd(__m128i acc, __m128i a, __m128i w) {
+    return _mm_dpbusd_avx_epi32(acc, a, w);
+  }
+  static inline __attribute__((always_inline)) __m256i dpbusd(__m256i acc, __m256i a, __m256i w) {
+    return _mm256_dpbusd_avx_epi32(acc, a, w);
+  }
+};
+#endif
+
 #if XSIMD_WITH_AVX512BW && defined(__AVX512VL__) && defined(__AVX512DQ__)
 struct avx512 : avx2 {
   using arch = xsimd::avx512bw;
@@ -60,6 +74,16 @@ struct avx512 : avx2 {
 #if defined(__AVX512VNNI__)
 struct avx512_vnni : avx512 {
   static constexpr const char* name = "avx512_vnni";
+  static constexpr bool has_dpbusd = true;
+  static inline __attribute__((always_inline)) __m128i dpbusd(__m128i acc, __m128i a, __m128i w) {
+    return _mm_dpbusd_epi32(acc, a, w);
+  }
+  static inline __attribute__((always_inline)) __m256i dpbusd(__m256i acc, __m256i a, __m256i w) {
+    return _mm256_dpbusd_epi32(acc, a, w);
+  }
+  static inline __attribute__((always_inline)) __m512i dpbusd(__m512i acc, __m512i a, __m512i w) {
+    return _mm512_dpbusd_epi32(acc, a, w);
+  }
 };
 #endif
 #endif
@@ -75,6 +99,8 @@ using s32s = xsimd::batch<std::int32_t, typename Isa::arch>;
 using best = avx512_vnni;
 #elif XSIMD_WITH_AVX512BW && defined(__AVX512VL__) && defined(__AVX512DQ__)
 using best = avx512;
+#elif XSIMD_WITH_AVX2 && defined(__FMA__) && defined(__AVXVNNI__)
+using best = avx_vnni;
 #elif XSIMD_WITH_AVX2 && defined(__FMA__)
 using best = avx2;
 #elif XSIMD_WITH_SSE4_1

@@ -110,50 +110,64 @@ inline void run_conv(const void* object, const kernels::operands& io, std::byte*
                                                  static_cast<float*>(io.dst), scratch);
 }
 
-inline std::shared_ptr<primitive> make_conv(const kernels::conv_args& args) {
-  const kernels::conv_geometry& g = args.geometry;
-  const auto pixels = [](std::int64_t h, std::int64_t w, std::int64_t step) {
-    return dims{h * w * step, 1, w * step, step};
-  };
-  const auto beyond = [](std::int64_t out, std::int64_t stride, std::int64_t kernel,
-                         std::int64_t dilation, std::int64_t in, std::int64_t before) {
-    return (out - 1) * stride + (kernel - 1) * dilation + 1 - in - before;
-  };
-  const std::int64_t in = g.group_in(), row = g.kernel_w * in, filter = g.kernel_h * row;
-  dims extent = {g.group_out(), in, g.kernel_h, g.kernel_w}, strides = {filter, 1, row, in};
-  if (g.groups > 1) {
-    extent.insert(extent.begin(), g.groups);
-    strides.insert(strides.begin(), g.group_out() * filter);
+/// A convolution's extents and strides as oneDNN counts them: n c h w, o i h w.
+struct conv_layout {
+  dims x, x_strides, y, y_strides, w, w_strides;
+  dims step, dilation, before, after;
+
+  explicit conv_layout(const kernels::conv_geometry& g) {
+    const auto pixels = [](std::int64_t h, std::int64_t width, std::int64_t pixel) {
+      return dims{h * width * pixel, 1, width * pixel, pixel};
+    };
+    const auto beyond = [](std::int64_t out, std::int64_t stride, std::int64_t kernel,
+                           std::int64_t dilated, std::int64_t in, std::int64_t pad) {
+      return (out - 1) * stride + (kernel - 1) * dilated + 1 - in - pad;
+    };
+    const std::int64_t in = g.group_in(), row = g.kernel_w * in, filter = g.kernel_h * row;
+    w = {g.group_out(), in, g.kernel_h, g.kernel_w};
+    w_strides = {filter, 1, row, in};
+    if (g.groups > 1) {
+      w.insert(w.begin(), g.groups);
+      w_strides.insert(w_strides.begin(), g.group_out() * filter);
+    }
+    x = {g.batch, g.in_c, g.in_h, g.in_w};
+    x_strides = pixels(g.in_h, g.in_w, g.src_pixel());
+    y = {g.batch, g.out_c, g.out_h, g.out_w};
+    y_strides = pixels(g.out_h, g.out_w, g.dst_pixel());
+    step = {g.stride_h, g.stride_w};
+    dilation = {g.dilation_h - 1, g.dilation_w - 1};
+    before = {g.pad_top, g.pad_left};
+    after = {beyond(g.out_h, g.stride_h, g.kernel_h, g.dilation_h, g.in_h, g.pad_top),
+             beyond(g.out_w, g.stride_w, g.kernel_w, g.dilation_w, g.in_w, g.pad_left)};
   }
-  auto o = std::make_shared<primitive>(args.bias, g.out_c);
-  const desc x = f32_desc({g.batch, g.in_c, g.in_h, g.in_w}, pixels(g.in_h, g.in_w, g.src_pixel()));
-  const desc y =
-      f32_desc({g.batch, g.out_c, g.out_h, g.out_w}, pixels(g.out_h, g.out_w, g.dst_pixel()));
-  const dims step = {g.stride_h, g.stride_w}, dilation = {g.dilation_h - 1, g.dilation_w - 1};
-  const dims before = {g.pad_top, g.pad_left};
-  const dims after = {beyond(g.out_h, g.stride_h, g.kernel_h, g.dilation_h, g.in_h, g.pad_top),
-                      beyond(g.out_w, g.stride_w, g.kernel_w, g.dilation_w, g.in_w, g.pad_left)};
+};
+
+inline std::shared_ptr<primitive> make_conv(const kernels::conv_args& args) {
+  const conv_layout l(args.geometry);
+  auto o = std::make_shared<primitive>(args.bias, args.geometry.out_c);
+  const desc x = f32_desc(l.x, l.x_strides), y = f32_desc(l.y, l.y_strides);
   constexpr auto inference = dnnl::prop_kind::forward_inference;
   constexpr auto direct = dnnl::algorithm::convolution_direct;
 #if DNNL_VERSION_MAJOR >= 3
   using forward = dnnl::convolution_forward::primitive_desc;
   const auto attr = attributes(args.act);
-  const auto pd = o->bias ? forward(o->engine, inference, direct, x, any_f32(extent),
-                                    o->bias.get_desc(), y, step, dilation, before, after, attr)
-                          : forward(o->engine, inference, direct, x, any_f32(extent), y, step,
-                                    dilation, before, after, attr);
+  const auto pd = o->bias
+                      ? forward(o->engine, inference, direct, x, any_f32(l.w), o->bias.get_desc(),
+                                y, l.step, l.dilation, l.before, l.after, attr)
+                      : forward(o->engine, inference, direct, x, any_f32(l.w), y, l.step,
+                                l.dilation, l.before, l.after, attr);
 #else
   const dnnl::convolution_forward::desc d =
       o->bias
-          ? dnnl::convolution_forward::desc(inference, direct, x, any_f32(extent),
-                                            o->bias.get_desc(), y, step, dilation, before, after)
-          : dnnl::convolution_forward::desc(inference, direct, x, any_f32(extent), y, step,
-                                            dilation, before, after);
+          ? dnnl::convolution_forward::desc(inference, direct, x, any_f32(l.w), o->bias.get_desc(),
+                                            y, l.step, l.dilation, l.before, l.after)
+          : dnnl::convolution_forward::desc(inference, direct, x, any_f32(l.w), y, l.step,
+                                            l.dilation, l.before, l.after);
   const dnnl::convolution_forward::primitive_desc pd(d, attributes(args.act), o->engine);
 #endif
   o->take(pd);
   o->run = dnnl::convolution_forward(pd);
-  o->keep(args.weights, f32_desc(extent, strides));
+  o->keep(args.weights, f32_desc(l.w, l.w_strides));
   return o;
 }
 

@@ -15,6 +15,7 @@
 #include <ptq/kernels/table.hpp>
 #include <ptq/native/gemm.hpp>
 #include <ptq/native/object.hpp>
+#include <ptq/native/widen.hpp>
 
 namespace ptq::native {
 
@@ -27,7 +28,8 @@ struct qmatmul_object {
   std::int32_t a_zero_point = 0, b_zero_point = 0;  // b's less 128
   epilogue_rule rule;
   const float* multiplier = nullptr;  // [widest panel]
-  std::size_t bias_at = 0, terms_at = 0, table_at = 0, weights_at = 0, rows_at = 0;  // in scratch
+  std::size_t bias_at = 0, terms_at = 0, table_at = 0, weights_at = 0, rows_at = 0,
+              wide_at = 0;  // in scratch
 };
 
 /// Stores a column's group of four weights (in K order) where the kernel reads them.
@@ -38,10 +40,10 @@ PTQ_ALWAYS_INLINE void put_group(std::int8_t* group, std::int64_t column, std::u
   if constexpr (S::steps == 1) {
     std::memcpy(vector + 4 * lane, &four, 4);
   } else {
-    const auto even = static_cast<std::uint16_t>((four & 0xff) | (four >> 8 & 0xff00));
-    const auto odd = static_cast<std::uint16_t>((four >> 8 & 0xff) | (four >> 16 & 0xff00));
-    std::memcpy(vector + S::weight_position(lane, 0), &even, 2);
-    std::memcpy(vector + S::weight_position(lane, 1), &odd, 2);
+    const auto first = static_cast<std::uint16_t>(four),
+               second = static_cast<std::uint16_t>(four >> 16);
+    std::memcpy(vector + pairs::position(S::lanes, lane, 0), &first, 2);
+    std::memcpy(vector + pairs::position(S::lanes, lane, 2), &second, 2);
   }
 }
 
@@ -120,9 +122,10 @@ void pack_b(const qmatmul_object& q, const std::uint8_t* b, std::int64_t first,
     ints sum = S::zero();  // of the packed weights: activations of 1
     for (std::int64_t group = 0; group < groups; ++group)
       unrolled<S::steps>([&](auto s) PTQ_INLINE_LAMBDA {
-        constexpr int step = decltype(s)::value;
-        sum = S::dot(sum, S::template activations<step>(S::set(0x01010101)),
-                     S::template weights<step>(weights + group * group_bytes + v * S::lanes * 4));
+        using way = usual_way<Isa>;
+        sum = way::template dot<S>(sum, S::set(way::bytes == 1 ? 0x01010101 : 0x00010001),
+                                   way::template weights<S, decltype(s)::value>(
+                                       weights + group * group_bytes + v * S::lanes * 4));
       });
     std::uint32_t lane[S::lanes];
     S::store(lane, sum);
@@ -141,7 +144,10 @@ PTQ_ALWAYS_INLINE std::uint32_t sum_of_row(const std::uint8_t* row, std::int64_t
   std::int64_t i = 0;
   for (; i + bytes <= k; i += bytes)
     unrolled<S::steps>([&](auto s) PTQ_INLINE_LAMBDA {
-      sums = S::dot(sums, S::template activations<decltype(s)::value>(S::load(row + i)), one);
+      if constexpr (S::steps == 1)
+        sums = S::dot4(sums, S::load(row + i), one);
+      else
+        sums = S::dot2(sums, S::template split<decltype(s)::value>(S::load(row + i)), one);
     });
   std::uint32_t lane[S::lanes], sum = 0;
   S::store(lane, sums);
@@ -157,6 +163,8 @@ void find_a_rows(const qmatmul_object& q, const std::uint8_t* a, std::byte* scra
   auto* terms = reinterpret_cast<std::int32_t*>(scratch + q.terms_at);
   auto* copy = reinterpret_cast<std::uint8_t*>(scratch + q.rows_at);
   const bool copied = q.a_trans || q.k < 4;
+  const bool widened = usual_way<Isa>::bytes == 2;
+  auto* wide = reinterpret_cast<std::uint16_t*>(scratch + q.wide_at);
   if (copied) std::memset(copy, 0, static_cast<std::size_t>(q.m * q.depth));
   if (copied)
     for (std::int64_t k = 0; k < q.k; ++k)
@@ -164,9 +172,14 @@ void find_a_rows(const qmatmul_object& q, const std::uint8_t* a, std::byte* scra
         copy[i * q.depth + k] = q.a_trans ? a[k * q.m + i] : a[i * q.k + k];
   for (std::int64_t i = 0; i < q.m; ++i) {
     const std::uint8_t* row = copied ? copy + i * q.depth : a + i * q.k;
-    table[i] = row;
     const std::uint32_t sum = q.b_zero_point != 0 ? sum_of_row<Isa>(row, q.k) : 0;
     terms[i] = static_cast<std::int32_t>(0u - static_cast<std::uint32_t>(q.b_zero_point) * sum);
+    if (widened) {
+      std::uint16_t* to = wide + i * wide_pitch(q.depth);
+      widen<Isa>(row, to, q.depth);
+      row = reinterpret_cast<const std::uint8_t*>(to);
+    }
+    table[i] = row;
   }
   // a last tile reads pointers and terms of up to a tile's rows: any valid row will do
   for (std::int64_t i = q.m; i < q.m + gemm_shape<Isa>::rows(1); ++i) {
@@ -204,7 +217,7 @@ void run_qmatmul(const void* object, const kernels::operands& io, std::byte* scr
     t.to.stride = q.n;
     t.to.rows = q.m;
     t.to.columns = columns;
-    run_panel<Isa>(t, static_cast<int>((columns + lanes - 1) / lanes));
+    run_panel<Isa, usual_way<Isa>>(t, static_cast<int>((columns + lanes - 1) / lanes));
   }
 }
 
@@ -233,6 +246,8 @@ kernels::prepared qmatmul(const kernels::qmatmul_args& a) {
   q.weights_at =
       scratch.template add<std::int8_t>(panel_bytes<Isa>(1, q.depth, gemm_shape<Isa>::vectors));
   q.rows_at = scratch.template add<std::uint8_t>(a.a_trans || a.k < 4 ? a.m * q.depth : 0);
+  q.wide_at = scratch.template add<std::uint16_t>(
+      usual_way<Isa>::bytes == 2 ? a.m * wide_pitch(q.depth) : 0);
 
   block_layout<Isa> layout;
   layout.template add<qmatmul_object>(1);

@@ -1,0 +1,191 @@
+#pragma once
+// SPDX-License-Identifier: Apache-2.0
+// Weights of conv.hpp's convolutions as gemm.hpp reads them, and how a convolution is cut and
+// multiplied.
+
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+
+#include <ptq/native/conv_rows.hpp>
+#include <ptq/native/gemm.hpp>
+#include <ptq/native/pair_add.hpp>
+
+namespace ptq::native {
+
+/// How to find rows, from the geometry.
+template <class Isa>
+PTQ_ALWAYS_INLINE void choose_rows(conv_object& c) {
+  const kernels::conv_geometry& g = c.g;
+  using way = conv_object::way;
+  const std::int64_t in = g.group_in(), kernel = g.kernel_h * g.kernel_w;
+  const bool runs = g.groups == 1 && g.kernel_w > 1 && g.dilation_w == 1 && g.src_pixel() == in &&
+                    g.kernel_w * in >= 4;
+  // below 16 channels a pointer per tap costs more than it saves; beyond 64 padding to 4 no longer
+  // matters
+  if (runs && (in < 16 || (in % 4 != 0 && in < 64))) {
+    c.rows_by = way::runs;
+    c.taps = g.kernel_h;
+    c.depth = g.kernel_w * in;
+    c.slot = c.depth;
+  } else if (in < 4) {
+    c.rows_by = way::gathered;
+    c.taps = 1;
+    c.depth = std::max<std::int64_t>(kernel * in, 4);
+    c.slot = c.depth;
+  } else {
+    c.rows_by = kernel == 1 ? way::direct : way::indirect;
+    c.taps = kernel;
+    c.depth = in;
+  }
+}
+
+/// Block sizes: about 48 rows share a pass over a panel, 256 KiB of panels stay in the second-level
+/// cache, and there are 32 units where the shape allows, for 16 threads.
+template <class Isa>
+PTQ_ALWAYS_INLINE void choose_blocks(conv_object& c) {
+  constexpr std::int64_t usual_rows = 48, cached_bytes = 256 << 10, enough_units = 32,
+                         least_rows = 12;
+  c.pixels = c.g.batch * c.g.out_h * c.g.out_w;
+  const std::int64_t bytes = panel_bytes<Isa>(c.taps, c.depth, gemm_shape<Isa>::vectors);
+  c.panels_per_unit = std::clamp<std::int64_t>(cached_bytes / bytes, 1, c.panels);
+  c.blocks = std::max<std::int64_t>(1, (c.pixels + usual_rows / 2) / usual_rows);
+  const auto units = [&] {
+    return c.blocks * ((c.panels + c.panels_per_unit - 1) / c.panels_per_unit);
+  };
+  if (c.wide) {  // the copies stay in the second-level cache too
+    constexpr std::int64_t copy_bytes = 128 << 10;
+    const std::int64_t most = std::clamp<std::int64_t>(
+        copy_bytes / (2 * wide_pitch(c.taps * c.depth)), least_rows, usual_rows);
+    c.blocks = std::max(c.blocks, (c.pixels + most - 1) / most);
+  }
+  while (units() < enough_units && c.panels_per_unit > 1)
+    c.panels_per_unit = (c.panels_per_unit + 1) / 2;
+  while (units() < enough_units && c.pixels / c.blocks >= 2 * least_rows) c.blocks *= 2;
+  c.block = std::max<std::int64_t>(1, (c.pixels + c.blocks - 1) / c.blocks);
+  constexpr std::int64_t rows = gemm_shape<Isa>::rows(gemm_shape<Isa>::vectors);
+  if (c.blocks > 1) c.block = (c.block + rows - 1) / rows * rows;
+  c.blocks = (c.pixels + c.block - 1) / c.block;
+}
+
+/// Weights of one output channel in groups of four, as gemm.hpp lays rows into groups.
+struct grouped_weights {
+  std::int64_t taps = 1, depth = 4, count = 0;  // count: rows may be longer than the filter
+
+  PTQ_ALWAYS_INLINE std::int64_t groups() const { return (depth + 3) / 4; }
+  PTQ_ALWAYS_INLINE std::int64_t first(std::int64_t group) const {
+    return std::min(4 * group, depth - 4);
+  }
+  /// Weight t of a group, 0 where an earlier group has it.
+  PTQ_ALWAYS_INLINE std::int8_t at(const std::int8_t* w, std::int64_t tap, std::int64_t group,
+                                   int t) const {
+    const std::int64_t k = first(group) + t, i = tap * depth + k;
+    return k < 4 * group || i >= count ? std::int8_t{0} : w[i];
+  }
+};
+
+PTQ_ALWAYS_INLINE grouped_weights groups_of(const conv_object& c) {
+  const std::int64_t count = c.g.kernel_h * c.g.kernel_w * c.g.group_in();
+  if (c.wide) return {1, c.taps * c.depth, count};
+  return {c.taps, c.depth, count};
+}
+
+/// Weights of the panel's column, as the kernel reads them; returns Σw.
+template <class Isa, class Way>
+std::int32_t pack_column(const grouped_weights& k, const std::int8_t* from, std::int8_t* to,
+                         int column, int vectors) noexcept {
+  using S = simd<Isa, register_bytes<Isa>>;
+  std::int32_t sum = 0;
+  to += column / S::lanes * S::lanes * 4;
+  for (std::int64_t tap = 0; tap < k.taps; ++tap)
+    for (std::int64_t group = 0; group < k.groups(); ++group, to += vectors * S::lanes * 4)
+      for (int t = 0; t < 4; ++t) {
+        const std::int8_t w = k.at(from, tap, group, t);
+        sum += w;
+        to[Way::position(S::lanes, column % S::lanes, t)] = w;
+      }
+  return sum;
+}
+
+/// Groups of a panel's columns with a pair of weights that vpmaddubsw can't take whole; `columns`
+/// filters lie from `from` on.
+inline std::int64_t count_extras(const grouped_weights& k, const std::int8_t* from,
+                                 std::int64_t columns) noexcept {
+  std::int64_t n = 0;
+  for (std::int64_t tap = 0; tap < k.taps; ++tap)
+    for (std::int64_t group = 0; group < k.groups(); ++group) {
+      bool exceeds = false;
+      for (std::int64_t c = 0; c < columns && !exceeds; ++c)
+        for (int t = 0; t < 4; t += 2)
+          exceeds |= pair_exceeds(k.at(from + c * k.count, tap, group, t),
+                                  k.at(from + c * k.count, tap, group, t + 1));
+      n += exceeds;
+    }
+  return n;
+}
+
+/// Moves what pairs of a packed panel exceed to extra groups behind it, vector by vector, lists and
+/// counts those; returns how many there are.
+template <class Isa>
+std::int64_t move_excess(const grouped_weights& k, std::int8_t* weights, conv_panel& panel,
+                         gemm_extra* extra) noexcept {
+  constexpr std::int64_t bytes = simd<Isa, register_bytes<Isa>>::lanes * 4;
+  std::int8_t* behind = weights + k.taps * k.groups() * panel.vectors * bytes;
+  std::int64_t n = 0;
+  for (int v = 0; v < panel.vectors; ++v) {
+    std::int8_t* group = weights + v * bytes;
+    for (std::int64_t i = 0; i < k.taps * k.groups(); ++i, group += panel.vectors * bytes) {
+      bool exceeds = false;
+      for (std::int64_t b = 0; b < bytes; b += 2)
+        if (pair_exceeds(group[b], group[b + 1])) {
+          exceeds = true;
+          move_pair_excess(group + b, behind + b);
+        }
+      if (!exceeds) continue;
+      extra[n++] = {static_cast<std::int32_t>(i / k.groups()),
+                    static_cast<std::int32_t>(k.first(i % k.groups()))};
+      ++panel.extras[v];
+      behind += bytes;
+    }
+  }
+  return n;
+}
+
+/// Whether rows are widened, and how many extra groups there are where they are not.
+template <class Isa>
+PTQ_ALWAYS_INLINE void choose_way(conv_object& c, const kernels::qconv_args& a,
+                                  std::int64_t& extras) {
+  c.wide = !has_dpbusd<Isa>;
+  if constexpr (has_pair_add<Isa>) {
+    constexpr std::int64_t lanes = simd<Isa, register_bytes<Isa>>::lanes;
+    conv_object bytes = c;
+    bytes.wide = false;
+    const grouped_weights k = groups_of(bytes);
+    const std::int64_t out = c.g.group_out();
+    std::int64_t groups = 0;
+    for (std::int64_t group = 0; group < c.g.groups; ++group)
+      for (std::int64_t first = 0; first < out; first += lanes) {
+        const std::int8_t* filters = a.weights + (group * out + first) * k.count;
+        extras += count_extras(k, filters, std::min(lanes, out - first));
+        groups += k.taps * k.groups();
+      }
+    // Times per group and vector, in those of one of quads, measured on Zen 3: an extra one takes
+    // 1.37 (its rows are pointed at anew), one of pairs 1.26, and its copy 1.4 for all vectors.
+    const std::int64_t vectors = (out + lanes - 1) / lanes;
+    c.wide = 137 * extras * vectors > (26 * vectors + 140) * groups;
+  }
+  if (c.wide) extras = 0;
+}
+
+template <class Isa>
+PTQ_ALWAYS_INLINE const char* name_of(const conv_object& c) {
+  using way = conv_object::way;
+  const char* by_pair_add[] = {"gemm, pair add", "indirect gemm, pair add",
+                               "row-run gemm, pair add", "gathered gemm, pair add"};
+  const char* usual[] = {"gemm", "indirect gemm", "row-run gemm", "gathered gemm"};
+  static_assert(static_cast<int>(way::gathered) == 3);
+  const auto at = static_cast<int>(c.rows_by);
+  return has_pair_add<Isa> && !c.wide ? by_pair_add[at] : usual[at];
+}
+
+}  // namespace ptq::native

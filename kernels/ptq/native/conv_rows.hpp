@@ -1,0 +1,194 @@
+#pragma once
+// SPDX-License-Identifier: Apache-2.0
+// What conv.hpp prepares, and where a block of output pixels finds its rows: pointers per tap, copied
+// windows, or 16-bit copies.
+
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+
+#include <ptq/kernels/args.hpp>
+#include <ptq/kernels/table.hpp>
+#include <ptq/native/gemm.hpp>
+#include <ptq/native/widen.hpp>
+
+namespace ptq::native {
+
+/// A conv_object's columns lie in panels; a panel belongs to one group.
+struct conv_panel {
+  std::int64_t weights = 0;  // byte offset
+  std::int64_t group = 0, channel = 0, columns = 0;
+  std::int64_t padded = 0;      // offset into bias and multiplier
+  std::int64_t extra = 0;       // offset of the first
+  std::int64_t extras[4] = {};  // per vector
+  int vectors = 0;
+};
+
+struct conv_object {
+  enum class way { direct, indirect, runs, gathered } rows_by = way::direct;
+  kernels::conv_geometry g;
+  epilogue_rule rule;
+  std::int64_t taps = 1, depth = 1, slot = 0;  // slot: bytes of a copied window
+  std::int64_t pixels = 0, block = 1, blocks = 1, panels = 0, panels_per_unit = 1;
+  std::uint8_t zero_point = 0;
+  bool wide = false;  // rows are copied as 16 bits, taps behind each other (`pairs` of gemm.hpp)
+  const conv_panel* panel = nullptr;
+  const gemm_extra* extra = nullptr;
+  const std::int8_t* weights = nullptr;
+  const std::int32_t* bias = nullptr;
+  const float* multiplier = nullptr;
+  const std::uint8_t* padding = nullptr;  // a row of zero points, as long as any row
+};
+
+/// Rows of a block, and of its pointer table: a last tile may read pointers beyond the block.
+inline constexpr std::int64_t largest_block = 72, block_pitch = 88;
+
+/// Bytes of the windows that a thread may copy.
+PTQ_ALWAYS_INLINE std::int64_t copied_bytes(const conv_object& c) {
+  return (c.taps * block_pitch * c.slot + 63) / 64 * 64;
+}
+
+/// Pointers (and copied windows) of a block of output pixels.
+template <class Isa>
+struct conv_rows {
+  const conv_object& c;
+  const std::uint8_t* src;
+  const std::uint8_t** table;  // [taps][block_pitch]
+  std::uint8_t* windows;
+
+  /// Neighbouring pixels of one output row: rows [at, at + count) of the table. (y, x): the image
+  /// position of the first one's top left tap.
+  struct segment {
+    const std::uint8_t* image;
+    std::int64_t at, count, y, x;
+  };
+
+  void fill(std::int64_t first, std::int64_t count, std::int64_t group) const {
+    const kernels::conv_geometry& g = c.g;
+    std::int64_t ox = first % g.out_w, oy = first / g.out_w % g.out_h;
+    const std::uint8_t* image = src + first / (g.out_w * g.out_h) * g.in_h * g.in_w * g.src_pixel();
+    for (std::int64_t i = 0; i < count;) {
+      const std::int64_t length = std::min(count - i, g.out_w - ox);
+      const segment s{image, i, length, oy * g.stride_h - g.pad_top, ox * g.stride_w - g.pad_left};
+      if (c.rows_by == conv_object::way::runs)
+        fill_runs(s);
+      else if (c.rows_by == conv_object::way::gathered)
+        for (std::int64_t j = 0; j < length; ++j) gather(s, j, group * g.group_in());
+      else
+        fill_taps(s);
+      i += length;
+      ox = 0;
+      if (++oy < g.out_h) continue;
+      oy = 0;
+      image += g.in_h * g.in_w * g.src_pixel();
+    }
+    for (std::int64_t tap = 0; tap < c.taps; ++tap)
+      for (std::int64_t i = count; i < block_pitch; ++i) table[tap * block_pitch + i] = c.padding;
+  }
+
+  /// Pixels of a segment whose image columns x, x + stride_w, … lie in [0, end).
+  work_range inside(const segment& s, std::int64_t x, std::int64_t end) const {
+    const std::int64_t stride = c.g.stride_w;
+    const std::int64_t from = x >= 0 ? 0 : (stride - 1 - x) / stride;
+    const std::int64_t to = end <= x ? 0 : (end - x + stride - 1) / stride;
+    const std::int64_t first = std::min(from, s.count);
+    return {first, std::max(first, std::min(to, s.count))};
+  }
+
+  void fill_taps(const segment& s) const {
+    const kernels::conv_geometry& g = c.g;
+    const std::int64_t step = g.stride_w * g.src_pixel();
+    const std::uint8_t** to = table + s.at;
+    for (std::int64_t kw = 0; kw < g.kernel_w; ++kw) {
+      const std::int64_t x = s.x + kw * g.dilation_w;
+      const work_range in = inside(s, x, g.in_w);
+      for (std::int64_t kh = 0; kh < g.kernel_h; ++kh) {
+        const std::int64_t y = s.y + kh * g.dilation_h;
+        const std::uint8_t** tap = to + (kh * g.kernel_w + kw) * block_pitch;
+        const bool outside = y < 0 || y >= g.in_h;
+        const std::int64_t begin = outside ? s.count : in.begin;
+        const std::int64_t end = outside ? s.count : in.end;
+        const std::uint8_t* from = s.image + (y * g.in_w + x) * g.src_pixel();
+        for (std::int64_t i = 0; i < begin; ++i) tap[i] = c.padding;
+        for (std::int64_t i = begin; i < end; ++i) tap[i] = from + i * step;
+        for (std::int64_t i = end; i < s.count; ++i) tap[i] = c.padding;
+      }
+    }
+  }
+
+  void fill_runs(const segment& s) const {
+    const kernels::conv_geometry& g = c.g;
+    const work_range in = inside(s, s.x, g.in_w - g.kernel_w + 1);
+    const std::int64_t step = g.stride_w * g.in_c;
+    for (std::int64_t kh = 0; kh < g.kernel_h; ++kh) {
+      const std::int64_t y = s.y + kh * g.dilation_h;
+      const std::uint8_t** tap = table + kh * block_pitch + s.at;
+      if (y < 0 || y >= g.in_h) {
+        for (std::int64_t i = 0; i < s.count; ++i) tap[i] = c.padding;
+        continue;
+      }
+      const std::uint8_t* row = s.image + y * g.in_w * g.in_c;
+      std::uint8_t* window = windows + (kh * block_pitch + s.at) * c.slot;
+      for (std::int64_t i = 0; i < in.begin; ++i)
+        tap[i] = copy_window(row, s.x + i * g.stride_w, window + i * c.slot);
+      const std::uint8_t* from = row + s.x * g.in_c;
+      for (std::int64_t i = in.begin; i < in.end; ++i) tap[i] = from + i * step;
+      for (std::int64_t i = in.end; i < s.count; ++i)
+        tap[i] = copy_window(row, s.x + i * g.stride_w, window + i * c.slot);
+    }
+  }
+
+  /// kernel_w pixels from column x of a row, zero points outside of it.
+  const std::uint8_t* copy_window(const std::uint8_t* row, std::int64_t x,
+                                  std::uint8_t* window) const {
+    const kernels::conv_geometry& g = c.g;
+    const std::int64_t from = std::max<std::int64_t>(x, 0);
+    const std::int64_t to = std::min(x + g.kernel_w, g.in_w);
+    std::memset(window, c.zero_point, static_cast<std::size_t>(c.slot));
+    if (from < to)
+      std::memcpy(window + (from - x) * g.in_c, row + from * g.in_c,
+                  static_cast<std::size_t>((to - from) * g.in_c));
+    return window;
+  }
+
+  /// All taps of pixel j of a segment, behind each other.
+  void gather(const segment& s, std::int64_t j, std::int64_t channel) const {
+    const kernels::conv_geometry& g = c.g;
+    const std::int64_t in = g.group_in(), x = s.x + j * g.stride_w;
+    std::uint8_t* window = windows + (s.at + j) * c.slot;
+    table[s.at + j] = window;
+    std::memset(window, c.zero_point, static_cast<std::size_t>(c.slot));
+    for (std::int64_t kh = 0; kh < g.kernel_h; ++kh) {
+      const std::int64_t iy = s.y + kh * g.dilation_h;
+      if (iy < 0 || iy >= g.in_h) continue;
+      for (std::int64_t kw = 0; kw < g.kernel_w; ++kw) {
+        const std::int64_t ix = x + kw * g.dilation_w;
+        if (ix < 0 || ix >= g.in_w) continue;
+        const std::uint8_t* from = s.image + (iy * g.in_w + ix) * g.src_pixel() + channel;
+        std::uint8_t* to = window + (kh * g.kernel_w + kw) * in;
+        for (std::int64_t b = 0; b < in; ++b) to[b] = from[b];
+      }
+    }
+  }
+};
+
+/// 16-bit copies of a block's rows, taps behind each other, in scratch.
+template <class Isa>
+struct wide_rows {
+  const std::uint8_t** table;  // [block_pitch]
+  std::uint16_t* rows;         // [largest_block][wide_pitch]
+
+  void fill(const conv_object& c, const std::uint8_t* const* taps, std::int64_t count,
+            std::int64_t offset) const {
+    const std::int64_t pitch = wide_pitch(c.taps * c.depth);
+    for (std::int64_t i = 0; i < count; ++i) {
+      std::uint16_t* to = rows + i * pitch;
+      table[i] = reinterpret_cast<const std::uint8_t*>(to);
+      for (std::int64_t tap = 0; tap < c.taps; ++tap, to += c.depth)
+        widen<Isa>(taps[tap * block_pitch + i] + offset, to, c.depth);
+    }
+    for (std::int64_t i = count; i < block_pitch; ++i) table[i] = table[0];
+  }
+};
+
+}  // namespace ptq::native

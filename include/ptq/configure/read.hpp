@@ -174,7 +174,8 @@ inline void read_params(section s, configuration& c) {
   if (s.has("preset")) {
     using enum preset;
     constexpr ptq::preset of[] = {performance, performance, mixed, accuracy, mixed};
-    o.preset = of[s.word("preset", {"performance", "symmetric", "mixed", "accuracy", "asymmetric"})];
+    o.preset =
+        of[s.word("preset", {"performance", "symmetric", "mixed", "accuracy", "asymmetric"})];
   }
   o.subset_size = s.count("stat_subset_size", 1, o.subset_size);
   c.shuffle = s.flag("shuffle_data", false);

@@ -120,7 +120,9 @@ inline label_table labels_of_tensor(const tensor& t, const std::string& file) {
       add(std::uint8_t{});
       break;
     case dtype::boolean:
-      data::fail(file, "labels", "numbers", "bool");
+    case dtype::f8e4m3:
+    case dtype::f8e5m2:
+      data::fail(file, "labels", "numbers", name_of(t.type()));
   }
   return rows;
 }

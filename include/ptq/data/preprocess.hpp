@@ -168,9 +168,11 @@ tensor with_type(dtype from, dtype to, F&& f) {
     case dtype::u8:
       return second(std::uint8_t{});
     case dtype::boolean:
+    case dtype::f8e4m3:
+    case dtype::f8e5m2:
       break;
   }
-  throw data_error("data: preprocess: expected numbers, got bool");
+  throw data_error(std::string("data: preprocess: expected numbers, got ") + name_of(from));
 }
 
 /// u8 image in any view → [h,w,c] bytes, resized and cropped, gray where asked for.

@@ -202,9 +202,14 @@ int quantize(const quantize_arguments& arguments) {
   const auto data =
       a.data_free ? synthetic_data(a.samples, network) : open_data(a.data, a.samples, network);
   const auto validation = validation_of(a, network);
-  const auto options = options_of(a);
+  auto options = options_of(a);
 
   const bool keeps = !a.calibration.empty() || !a.save_calibration.empty();
+  const bool as_told = keeps || a.data_free || a.controlled();
+  if (as_told && a.given.contains("--effort") && a.effort != "fast")
+    throw ptq::data_error("--effort " + a.effort +
+                          ": expected fast with a calibration file, --data-free or accuracy control");
+  if (as_told) options.effort.level = ptq::effort::fast;
   if (keeps && a.data_free)
     throw ptq::data_error("--data-free: expected it without a file of calibration");
   if (keeps && a.controlled())
@@ -228,7 +233,7 @@ int quantize(const quantize_arguments& arguments) {
                : steps_of(shipped, first);
   r.model = a.model;
   ptq::add(r, made.network);
-  ptq::add(r, a.data_free ? options : made.options, made.observed.samples);
+  ptq::add(r, as_told ? options : made.options, made.observed.samples);
   ptq::add(r, made.recovery);
   r.bytes = {std::filesystem::file_size(a.model), std::filesystem::file_size(a.out)};
   if (validation)

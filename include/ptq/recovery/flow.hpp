@@ -2,8 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Quantization that looks at what it does: a step (another preset, another range rule, equalised
 // channels, corrected biases …) is tried, judged on samples held back, and kept only if it lowers
-// the error there. Steps that need new ranges are tried on a few samples first; what is kept is
-// calibrated on all.
+// the error there. Steps that change the float network are tried on a few samples; then one pass over
+// all gathers evidence that every preset and range estimator can be judged by.
 
 #include <algorithm>
 #include <cmath>
@@ -60,12 +60,16 @@ class flow {
     quantize_options options;  // those that were kept
   };
   outcome run() {
-    if (options_.effort.level != effort::fast) scout();
+    const bool tries = options_.effort.level != effort::fast;
+    if (tries) reshape_channels();
     progress("calibrate");
-    auto observed =
-        calibrate(network_, table_, parts_.used, quantizer_.observations(network_, options_));
+    auto request = quantizer_.observations(network_, options_);
+    request.keep_all = tries;
+    seen_ = collect(network_, table_, parts_.used, request);
+    error_ = judge_.error(settled(options_));
+    if (tries) choose_ranges();
+    auto observed = resolve(seen_, quantizer_.observations(network_, options_).observer);
     auto q = quantizer_.quantized(network_, observed, options_);
-    error_ = judge_.error(q);
     if (wants_sequential()) q = corrected(std::move(q));
     record_settings(q, options_);
     return {std::move(q), std::move(observed), std::move(report_), std::move(options_)};
@@ -99,8 +103,10 @@ class flow {
     return judge_.error(quantizer_.quantized(g, s, o));
   }
 
-  void consider(const std::string& what, quantize_options o) {
-    if (decide(what, tried(network_, o))) options_ = std::move(o);
+  /// Quantized by other options, from what calibration has seen.
+  graph settled(const quantize_options& o) const {
+    return quantizer_.quantized(
+        network_, resolve(seen_, quantizer_.observations(network_, o).observer), o);
   }
 
   void equalise(const std::string& name, quantization::equalisation what,
@@ -118,24 +124,39 @@ class flow {
     network_ = std::move(best);
   }
 
-  void scout() {
-    progress("scout");
+  void reshape_channels() {
+    progress("equalise");
+    using enum quantization::equalisation;
+    const auto any = [&](auto what) { return !quantization::equalisable(network_, what).empty(); };
+    if (!any(cross_layer) && !any(smooth)) return;
     error_ = tried(network_, options_);
     // Half of the spread to each side; SmoothQuant's own share for outliers, and NNCF's.
-    equalise("cross-layer equalisation", quantization::equalisation::cross_layer, {0.5});
-    equalise("SmoothQuant", quantization::equalisation::smooth, {0.5, 0.95});
-    if (!options_.effort.fixed_preset) {
-      auto o = options_;
-      o.preset = o.preset == preset::mixed ? preset::performance : preset::mixed;
-      consider(std::string("preset ") + (o.preset == preset::mixed ? "mixed" : "performance"), o);
-    }
-    if (!options_.effort.fixed_estimator)
+    equalise("cross-layer equalisation", cross_layer, {0.5});
+    equalise("SmoothQuant", smooth, {0.5, 0.95});
+  }
+
+  /// All pairs of preset and estimator that the user left open: asymmetric codes often pay off with
+  /// one estimator alone.
+  void choose_ranges() {
+    const auto from = options_;
+    std::vector<preset> presets{from.preset};
+    if (!from.effort.fixed_preset)
+      presets.push_back(from.preset == preset::mixed ? preset::performance : preset::mixed);
+    std::vector<range_estimator> estimators{from.activations.estimator};
+    if (!from.effort.fixed_estimator)
       for (auto e : {range_estimator::automatic, range_estimator::minmax})
-        if (e != options_.activations.estimator) {
-          auto o = options_;
-          o.activations.estimator = e;
-          consider(std::string("ranges ") + name_of(e), o);
-        }
+        if (e != estimators[0]) estimators.push_back(e);
+    for (auto p : presets)
+      for (auto e : estimators) {
+        if (p == from.preset && e == from.activations.estimator) continue;
+        auto o = from;
+        o.preset = p;
+        o.activations.estimator = e;
+        const auto what = std::string("preset ") +
+                          (p == preset::mixed ? "mixed" : "performance") + ", ranges " +
+                          name_of(e);
+        if (decide(what, judge_.error(settled(o)))) options_ = std::move(o);
+      }
   }
 
   /// Layers improved one after the other, where the network can be cut into parts.
@@ -199,6 +220,7 @@ class flow {
   split_samples parts_;
   held_back judge_;
   double error_ = 0;  // of what is kept so far
+  calibration::evidence seen_;  // of network_, on parts_.used
   recovery_report report_;
   std::optional<quantization::real_layers> real_;  // of network_
   ptq::progress caller_report_;

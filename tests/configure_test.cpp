@@ -181,5 +181,5 @@ TEST_CASE("a model's metadata says version and settings, those of the last run a
   for (const auto& e : g.metadata) text += e.key + "=" + e.text + ";";
   CHECK(text == std::string("author=somebody;ptq.version=") + version +
                     ";ptq.preset=mixed;ptq.target_device=any;ptq.range_estimator=mean_minmax;"
-                    "ptq.bias_correction=fast;ptq.subset_size=300;ptq.ignored_names=a b;");
+                    "ptq.effort=fast;ptq.bias_correction=fast;ptq.subset_size=300;ptq.ignored_names=a b;");
 }

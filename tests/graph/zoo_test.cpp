@@ -2,7 +2,9 @@
 // Trained networks, where PTQ_DATA_DIR names a folder that has them: what inference and the passes make of real files.
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <filesystem>
+#include <map>
 #include <string>
 #include <variant>
 #include <vector>
@@ -32,13 +34,21 @@ std::vector<std::filesystem::path> models() {
   return found;
 }
 
-/// Free first axes (the batch) are 1, others are 64: wide enough for every window in the zoo.
+/// Free first axes (the batch) are 1, others are 64: wide enough for every window in the zoo. What
+/// bears the name of an axis before it has its extent.
 std::vector<binding> extents(const graph& g) {
   std::vector<binding> all;
+  std::map<std::string, std::int64_t> named;
   for (auto id : g.inputs) {
     auto dims = g[id].dims;
-    for (int i = 0; i < dims.rank(); ++i)
-      if (dims[i] < 0) dims[i] = i == 0 ? 1 : 64;
+    for (int i = 0; i < dims.rank(); ++i) {
+      if (dims[i] >= 0) continue;
+      dims[i] = i == 0 ? 1 : 64;
+      const auto axis = static_cast<std::size_t>(i);
+      const auto& names = g[id].dim_names;
+      if (axis < names.size() && !names[axis].empty())
+        dims[i] = named.emplace(names[axis], dims[i]).first->second;
+    }
     all.push_back({g[id].name, dims});
   }
   return all;
@@ -80,7 +90,10 @@ TEST_CASE("passes keep inputs and outputs of a trained network, and leave no bat
       const auto f = fuse(fold(g));
       check(f);
       CHECK(signature(f) == signature(g));
-      CHECK(f.nodes.size() <= g.nodes.size());
+      // Layers of foreign files whose weights take 9 bits become two of 8.
+      const bool quantized = std::any_of(g.values.begin(), g.values.end(),
+                                         [](const value& v) { return v.quant.has_value(); });
+      if (!quantized) CHECK(f.nodes.size() <= g.nodes.size());
       for (const auto& n : f.nodes) CHECK_FALSE(std::holds_alternative<op::batch_norm>(n.what));
     } catch (const unsupported& e) {
       MESSAGE(path.filename().string() << ": " << std::string(e.what()));

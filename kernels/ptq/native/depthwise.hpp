@@ -234,7 +234,8 @@ struct depthwise_kernel {
     const depthwise_run r = given;
     const epilogue<S> e(*r.rule);
     const three_rows rows = {{r.tap[0], r.tap[1], r.tap[2]}, {r.pitch[0], r.pitch[1], r.pitch[2]}};
-    ints a[4], b[4], c[4];
+    ints a[4], b[4];
+    ints c[4] = {S::zero(), S::zero(), S::zero(), S::zero()};  // g++ 12 can't see that i > 0 follows
     std::int64_t x = r.left;
     if (r.stride == 1) {
       column<Whole>(r, rows, x, a);

@@ -12,6 +12,7 @@
 #endif
 
 #include "quantize/network.hpp"
+#include "quantize/residual.hpp"
 #include "support/samples.hpp"
 
 namespace {
@@ -21,6 +22,7 @@ using ptq_test::images;
 using ptq_test::network;
 using ptq_test::normal;
 using ptq_test::positive;
+using ptq_test::sqnr;
 
 /// input 3×8×8 → conv → conv + skip → pool → 5 logits
 graph residual() {
@@ -30,21 +32,6 @@ graph residual() {
   auto s = n.binary("sum", b, a, binary_kind::add, positive);
   n.output(n.linear("logits", n.flatten("flat", n.average("mean", s)), 8, 5));
   return n.done();
-}
-
-double sqnr(const graph& real, const graph& quantized, samples data) {
-  runner f(real, kernels::reference_kernels()), q(quantized, kernels::reference_kernels());
-  double signal = 0, noise = 0;
-  for (auto s = data.next(); s; s = data.next()) {
-    const auto a = f.run(*s)[0], b = q.run(*s)[0];
-    for (std::size_t i = 0; i < a.view<float>().size(); ++i) {
-      const double y = static_cast<double>(a.view<float>()[i]);
-      const double e = y - static_cast<double>(b.view<float>()[i]);
-      signal += y * y;
-      noise += e * e;
-    }
-  }
-  return 10 * std::log10(signal / noise);
 }
 
 }  // namespace

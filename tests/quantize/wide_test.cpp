@@ -13,7 +13,7 @@
 #include <ptq/compiled.hpp>
 #endif
 
-#include "network.hpp"
+#include "residual.hpp"
 
 namespace {
 
@@ -21,44 +21,10 @@ using namespace ptq;
 using ptq_test::network;
 using ptq_test::positive;
 
-tensor normal(shape dims, unsigned seed) {
-  tensor t(dtype::f32, std::move(dims));
-  std::mt19937 random(seed);
-  std::normal_distribution<float> d(0.2f, 1);
-  for (auto& v : t.mutable_view<float>()) v = d(random);
-  return t;
-}
-
-samples images() {
-  return [](std::int64_t i) -> std::optional<sample> {
-    if (i >= 8) return std::nullopt;
-    return sample(normal({1, 3, 8, 8}, static_cast<unsigned>(i) + 1));
-  };
-}
-
-graph residual() {
-  network n;
-  auto a = n.conv("a", n.input("x", {-1, 3, 8, 8}), 3, 8, positive, 3);
-  auto b = n.conv("b", a, 8, 8, {}, 3);
-  auto s = n.binary("sum", b, a, binary_kind::add, positive);
-  n.output(n.linear("logits", n.flatten("flat", n.average("mean", n.max_pool("pool", s))), 8, 5));
-  return n.done();
-}
-
+samples images() { return ptq_test::residual_images(); }
+graph residual() { return ptq_test::pooled_residual(); }
 double sqnr(const graph& real, const graph& quantized) {
-  runner f(real, kernels::reference_kernels()), q(quantized, kernels::reference_kernels());
-  double signal = 0, noise = 0;
-  auto data = images();
-  for (auto s = data.next(); s; s = data.next()) {
-    const auto a = f.run(*s)[0], b = q.run(*s)[0];
-    for (std::size_t i = 0; i < a.view<float>().size(); ++i) {
-      const double y = static_cast<double>(a.view<float>()[i]);
-      const double e = y - static_cast<double>(b.view<float>()[i]);
-      signal += y * y;
-      noise += e * e;
-    }
-  }
-  return 10 * std::log10(signal / noise);
+  return ptq_test::sqnr(real, quantized, images());
 }
 
 quantize_options with(int activations, int weights) {

@@ -52,14 +52,19 @@ graph chain() {
 
 channel_magnitudes all(const graph& g, std::vector<float> m) {
   channel_magnitudes seen;
-  for (const auto& s : scalable_finder(g).find())
-    if (s.channels == static_cast<std::int64_t>(m.size())) seen[s.value] = m;
+  for (const auto& s : channel_group_finder(g).find())
+    for (const auto& v : s.members)
+      if (s.channels == static_cast<std::int64_t>(m.size())) seen[v.value] = m;
   return seen;
 }
 
-std::vector<std::string> names(const std::vector<scalable>& list) {
+/// The members of each group.
+std::vector<std::string> names(const std::vector<channel_group>& list) {
   std::vector<std::string> n;
-  for (const auto& s : list) n.push_back(s.value);
+  for (const auto& s : list) {
+    n.emplace_back();
+    for (const auto& m : s.members) n.back() += (n.back().empty() ? "" : " ") + m.value;
+  }
   return n;
 }
 

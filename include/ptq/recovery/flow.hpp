@@ -98,7 +98,11 @@ class flow {
     return take(parts_.used, std::min(scout_count, parts_.used.count().value_or(0)));
   }
 
-  double tried(const graph& g, const quantize_options& o) {
+  /// The error of a changed float network. Ranges are those that are likely to be chosen later: a
+  /// range that cuts off too much hides what happens within it.
+  double tried(const graph& g) {
+    auto o = options_;
+    if (!o.effort.fixed_estimator) o.activations.estimator = range_estimator::automatic;
     const auto s = calibrate(g, table_, few(), quantizer_.observations(g, o));
     return judge_.error(quantizer_.quantized(g, s, o));
   }
@@ -111,15 +115,15 @@ class flow {
 
   void equalise(const std::string& name, quantization::equalisation what,
                 const std::vector<double>& alphas) {
-    const auto values = quantization::equalisable(network_, what);
-    if (values.empty()) return;
-    const auto seen = magnitudes_of(network_, values, few(), table_, options_.threads);
+    const auto groups = quantization::equalisable(network_, what);
+    if (groups.empty()) return;
+    const auto seen = magnitudes_of(network_, groups, few(), table_, options_.threads);
     graph best = network_;
     for (double alpha : alphas) {
       auto [g, changed] = quantization::equalised(network_, what, seen, alpha);
       if (changed == 0) continue;
       const auto share = std::to_string(alpha).substr(0, 4);
-      if (decide(name + ", alpha " + share, tried(g, options_))) best = std::move(g);
+      if (decide(name + ", alpha " + share, tried(g))) best = std::move(g);
     }
     network_ = std::move(best);
   }
@@ -128,10 +132,11 @@ class flow {
     progress("equalise");
     using enum quantization::equalisation;
     const auto any = [&](auto what) { return !quantization::equalisable(network_, what).empty(); };
-    if (!any(cross_layer) && !any(smooth)) return;
-    error_ = tried(network_, options_);
+    if (!any(cross_layer) && !any(bounded) && !any(smooth)) return;
+    error_ = tried(network_);
     // Half of the spread to each side; SmoothQuant's own share for outliers, and NNCF's.
     equalise("cross-layer equalisation", cross_layer, {0.5});
+    equalise("equalisation below bounds", bounded, {0.5});
     equalise("SmoothQuant", smooth, {0.5, 0.95});
   }
 

@@ -19,25 +19,23 @@
 namespace ptq::recovering {
 
 inline quantization::channel_magnitudes magnitudes_of(
-    const graph& g, const std::vector<quantization::scalable>& values, samples data,
+    const graph& g, const std::vector<quantization::channel_group>& groups, samples data,
     const kernels::kernel_table& table, int threads) {
   quantization::channel_magnitudes seen;
-  std::map<std::string, bool, std::less<>> last;
-  for (const auto& s : values) {
-    last.emplace(s.value, s.last);
-    seen[s.value].resize(static_cast<std::size_t>(s.channels));
-  }
+  std::map<std::string, int, std::less<>> axes;
+  for (const auto& group : groups)
+    for (const auto& m : group.members) axes.emplace(m.value, m.axis);
   runner run(g, table, {.threads = threads, .keep_values = true});
   const tap_function tap = [&](const tapped& t) {
-    const auto it = last.find(t.value);
-    if (it == last.end() || t.type != dtype::f32 || t.dims.rank() < 2) return;
-    auto& most = seen.find(t.value)->second;
-    const int axis = it->second ? t.dims.rank() - 1 : 1;
-    if (t.dims[axis] != static_cast<std::int64_t>(most.size())) return;
-    const auto stride = lowering::strides_in(t.dims, t.memory)[static_cast<std::size_t>(axis)];
+    const auto it = axes.find(t.value);
+    if (it == axes.end() || t.type != dtype::f32 || t.dims.rank() <= it->second) return;
+    auto& most = seen[it->first];
+    const auto channels = t.dims[it->second];
+    most.resize(static_cast<std::size_t>(channels));
+    const auto stride = lowering::strides_in(t.dims, t.memory)[static_cast<std::size_t>(it->second)];
     const auto* x = static_cast<const float*>(t.data);
     for (std::int64_t i = 0; i < t.size(); ++i) {
-      auto& m = most[static_cast<std::size_t>(i / stride % t.dims[axis])];
+      auto& m = most[static_cast<std::size_t>(i / stride % channels)];
       m = std::max(m, std::fabs(x[i]));
     }
   };

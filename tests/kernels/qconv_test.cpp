@@ -291,6 +291,37 @@ TEST_CASE("depthwise convolution equals the reference for every count of channel
                         .groups = 32})});  // no padding
 }
 
+TEST_CASE(
+    "depthwise convolution of few channels, whose pixels share registers, equals the reference") {
+  for (const std::int64_t c : {4, 8, 16})
+    for (const std::int64_t stride : {1, 2, 3})
+      for (std::int64_t w = 1; w <= 14; ++w) {
+        conv_geometry g = geometry({.batch = 2,
+                                    .in_h = 4,
+                                    .in_w = w,
+                                    .in_c = c,
+                                    .out_c = c,
+                                    .kernel_h = 3,
+                                    .kernel_w = 3,
+                                    .stride_h = stride,
+                                    .stride_w = stride,
+                                    .pad_top = 1,
+                                    .pad_left = 1,
+                                    .groups = c});
+        for (const auto out : {output::codes, output::added, output::reals})
+          check({.g = g, .out = out});
+        g.dst_stride = c + 3;
+        check({.g = g});
+        g.src_stride = c + 5;
+        check({.g = g});
+        g.dst_stride = 0;
+        check({.g = g, .out = output::added});
+      }
+  conv_geometry g = square(8, 8, 8, 3, 2, 8);
+  g.pad_top = g.pad_left = 0;
+  check({.g = g});
+}
+
 TEST_CASE("depthwise convolution with several outputs per channel equals the reference") {
   check({.g = square(7, 8, 16, 3, 1, 8)});
   check({.g = square(7, 5, 15, 3, 2, 5), .out = output::added});

@@ -170,9 +170,9 @@ PTQ_ALWAYS_INLINE void choose_way(conv_object& c, const kernels::qconv_args& a,
         groups += k.taps * k.groups();
       }
     // Times per group and vector, in those of one of quads, measured on Zen 3: an extra one takes
-    // 1.37 (its rows are pointed at anew), one of pairs 1.26, and its copy 1.4 for all vectors.
+    // 1.05, one of pairs 1.26, and its copy 2 for all vectors.
     const std::int64_t vectors = (out + lanes - 1) / lanes;
-    c.wide = 137 * extras * vectors > (26 * vectors + 140) * groups;
+    c.wide = 105 * extras * vectors > (26 * vectors + 200) * groups;
   }
   if (c.wide) extras = 0;
 }

@@ -82,8 +82,10 @@ struct conv_rows {
       oy = 0;
       image += g.in_h * g.in_w * g.src_pixel();
     }
+    // as far as a last tile of 6 or 12 rows may read, or one of 512-bit registers, which has up to 16
+    const std::int64_t end = register_bytes<Isa> == 64 ? block_pitch : (count + 11) / 12 * 12;
     for (std::int64_t tap = 0; tap < c.taps; ++tap)
-      for (std::int64_t i = count; i < block_pitch; ++i) table[tap * block_pitch + i] = c.padding;
+      for (std::int64_t i = count; i < end; ++i) table[tap * block_pitch + i] = c.padding;
   }
 
   /// Pixels of a segment whose image columns x, x + stride_w, … lie in [0, end).
@@ -93,6 +95,19 @@ struct conv_rows {
     const std::int64_t to = end <= x ? 0 : (end - x + stride - 1) / stride;
     const std::int64_t first = std::min(from, s.count);
     return {first, std::max(first, std::min(to, s.count))};
+  }
+
+  /// table[i] = from + i · step; four at a time, or adding up takes longer than storing.
+  static PTQ_ALWAYS_INLINE void point(const std::uint8_t** to, const std::uint8_t* from,
+                                      std::int64_t step, work_range r) {
+    std::int64_t i = r.begin;
+    for (from += i * step; i + 4 <= r.end; i += 4, from += 4 * step) {
+      to[i] = from;
+      to[i + 1] = from + step;
+      to[i + 2] = from + 2 * step;
+      to[i + 3] = from + 3 * step;
+    }
+    for (; i < r.end; ++i, from += step) to[i] = from;
   }
 
   void fill_taps(const segment& s) const {
@@ -110,7 +125,7 @@ struct conv_rows {
         const std::int64_t end = outside ? s.count : in.end;
         const std::uint8_t* from = s.image + (y * g.in_w + x) * g.src_pixel();
         for (std::int64_t i = 0; i < begin; ++i) tap[i] = c.padding;
-        for (std::int64_t i = begin; i < end; ++i) tap[i] = from + i * step;
+        point(tap, from, step, {begin, end});
         for (std::int64_t i = end; i < s.count; ++i) tap[i] = c.padding;
       }
     }
@@ -132,7 +147,7 @@ struct conv_rows {
       for (std::int64_t i = 0; i < in.begin; ++i)
         tap[i] = copy_window(row, s.x + i * g.stride_w, window + i * c.slot);
       const std::uint8_t* from = row + s.x * g.in_c;
-      for (std::int64_t i = in.begin; i < in.end; ++i) tap[i] = from + i * step;
+      point(tap, from, step, in);
       for (std::int64_t i = in.end; i < s.count; ++i)
         tap[i] = copy_window(row, s.x + i * g.stride_w, window + i * c.slot);
     }
@@ -161,6 +176,15 @@ struct conv_rows {
     for (std::int64_t kh = 0; kh < g.kernel_h; ++kh) {
       const std::int64_t iy = s.y + kh * g.dilation_h;
       if (iy < 0 || iy >= g.in_h) continue;
+      if (g.dilation_w == 1 && g.src_pixel() == in) {  // neighbours: at once
+        const std::int64_t begin = std::max<std::int64_t>(-x, 0);
+        const std::int64_t end = std::min(g.kernel_w, g.in_w - x);
+        if (begin < end)
+          std::memcpy(window + (kh * g.kernel_w + begin) * in,
+                      s.image + (iy * g.in_w + x + begin) * in,
+                      static_cast<std::size_t>((end - begin) * in));
+        continue;
+      }
       for (std::int64_t kw = 0; kw < g.kernel_w; ++kw) {
         const std::int64_t ix = x + kw * g.dilation_w;
         if (ix < 0 || ix >= g.in_w) continue;

@@ -10,48 +10,20 @@
 // without dilation takes one group of slots per column, so that an interleaved column serves the
 // three output pixels that it touches; other filters fill slots in order. A unit is one output row
 // times some blocks of channels.
+//
+// Where a 3×3 filter's 8 or 16 channels would leave a register half empty, it holds 4 or 2
+// neighbouring output pixels side by side: a block is then all channels of those pixels.
 
-#include <algorithm>
 #include <cstdint>
 #include <cstring>
 
-#include <ptq/kernels/args.hpp>
-#include <ptq/kernels/table.hpp>
+#include <ptq/native/depthwise_pack.hpp>
 #include <ptq/native/dot.hpp>
 #include <ptq/native/epilogue.hpp>
 #include <ptq/native/gemm.hpp>
 #include <ptq/native/object.hpp>
 
 namespace ptq::native {
-
-struct depthwise_block {
-  std::int64_t channel = 0, columns = 0;
-  std::int64_t skip = 0;     // leading columns that the block before it stores
-  std::int64_t weights = 0;  // offset in bytes
-  std::int64_t padded = 0;   // offset into bias and multiplier
-  int width = 16;            // channels of the registers used
-  bool quads = false;        // bytes are multiplied, not 16-bit halves of them
-};
-
-/// A slot's tap in the filter; kh < 0: none.
-struct depthwise_slot {
-  std::int32_t kh = -1, kw = 0;
-};
-
-struct depthwise_object {
-  kernels::conv_geometry g;
-  epilogue_rule rule;
-  bool columns3 = false;    // the 3×3 form
-  std::int64_t groups = 1;  // groups of four slots
-  std::int64_t repeat = 1;  // output channels per input channel
-  std::int64_t blocks = 1, blocks_per_unit = 1, parts = 1;
-  const depthwise_block* block = nullptr;
-  const depthwise_slot* slot = nullptr;  // [4 · groups]
-  const std::int8_t* weights = nullptr;
-  const std::int32_t* bias = nullptr;  // in interleaved order, like the multipliers
-  const float* multiplier = nullptr;
-  const std::uint8_t* padding = nullptr;  // 64 zero points
-};
 
 /// One block's run along an output row.
 struct depthwise_run {
@@ -62,6 +34,7 @@ struct depthwise_run {
   std::int64_t groups = 1, first = 0, count = 0;
   std::int64_t in_w = 0, left = 0,
                stride = 1;  // 3×3 only: image width, column of the first tap of pixel `first`
+  std::int64_t side = 1;    // pixels that a register holds: `count` counts registers
   const std::uint8_t* padding = nullptr;
   const std::int8_t* weights = nullptr;
   const std::int32_t* bias = nullptr;
@@ -71,22 +44,21 @@ struct depthwise_run {
   tile_target to;         // first pixel; columns of the block
 };
 
-/// Bytes of a block's weights per group of slots.
-template <class S, class Way>
-inline constexpr int depthwise_group_bytes = Way::steps * 16 * S::lanes;
-
-/// Where slot `t` of the group of `channel` (within the block) is packed; widened to 16 bits where
-/// steps are 2.
-template <class S, class Way>
-PTQ_ALWAYS_INLINE void put_depthwise_weight(std::int8_t* group, int channel, int t, std::int8_t w) {
-  const int j = channel % 16 / 4, lane = channel / 16 * 4 + channel % 4;
-  if constexpr (Way::steps == 1) {
-    group[(j * S::lanes + lane) * 4 + t] = w;
-  } else {
-    const std::int16_t wide = w;
-    std::memcpy(group + ((j * 2 + t % 2) * S::lanes + lane) * 4 + t / 2 * 2, &wide, 2);
-  }
+#if XSIMD_WITH_AVX2
+/// `Count` pieces of 32 / Count bytes, `step` bytes from one to the next, in one register.
+template <int Count>
+PTQ_ALWAYS_INLINE __m256i load_pieces(const std::uint8_t* p, std::int64_t step) {
+  static_assert(Count == 2 || Count == 4);
+  const auto half = [&](const std::uint8_t* q) PTQ_INLINE_LAMBDA {
+    if constexpr (Count == 2)
+      return _mm_loadu_si128(reinterpret_cast<const __m128i*>(q));
+    else
+      return _mm_unpacklo_epi64(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(q)),
+                                _mm_loadl_epi64(reinterpret_cast<const __m128i*>(q + step)));
+  };
+  return _mm256_inserti128_si256(_mm256_castsi128_si256(half(p)), half(p + Count / 2 * step), 1);
 }
+#endif
 
 template <class S, class Way>
 struct depthwise_kernel {
@@ -199,15 +171,34 @@ struct depthwise_kernel {
     std::int64_t pitch[3];
   };
 
+  /// A row's bytes of column `x`, and of the columns that `Side` pixels have there.
+  template <bool Whole, int Side>
+  static PTQ_ALWAYS_INLINE ints row_of(const depthwise_run& r, const std::uint8_t* row,
+                                       std::int64_t pitch, std::int64_t x) {
+    const bool inside = x >= 0 && x + (Side - 1) * r.stride < r.in_w;
+    if constexpr (Side == 1) {
+      return load<Whole>(inside ? row + x * pitch : r.padding, r);
+    } else {
+      if (inside && r.stride == 1) return S::load(row + x * pitch);
+#if XSIMD_WITH_AVX2
+      if (inside) return load_pieces<Side>(row + x * pitch, r.stride * pitch);
+#endif
+      std::uint8_t few[width];
+      for (int i = 0; i < Side; ++i, x += r.stride)
+        std::memcpy(few + i * (width / Side), x >= 0 && x < r.in_w ? row + x * pitch : r.padding,
+                    width / Side);
+      return S::load(few);
+    }
+  }
+
   /// Column `x` of the image, three rows interleaved; padding outside.
-  template <bool Whole>
+  template <bool Whole, int Side>
   static PTQ_ALWAYS_INLINE void column(const depthwise_run& r, const three_rows& rows,
                                        std::int64_t x, ints* out) {
-    const bool inside = x >= 0 && x < r.in_w;
     ints t[4];
     unrolled<3>([&](auto v) PTQ_INLINE_LAMBDA {
       constexpr int j = decltype(v)::value;
-      t[j] = load<Whole>(inside ? rows.tap[j] + x * rows.pitch[j] : r.padding, r);
+      t[j] = row_of<Whole, Side>(r, rows.tap[j], rows.pitch[j], x);
     });
     t[3] = t[1];
     S::interleave(t, out);
@@ -229,44 +220,54 @@ struct depthwise_kernel {
   }
 
   /// 3×3: neighbours share interleaved columns, two of three at stride 1, one of three at stride 2.
-  template <bool Whole>
+  template <bool Whole, int Side>
   static void run_columns(const depthwise_run& given) {
     const depthwise_run r = given;
     const epilogue<S> e(*r.rule);
     const three_rows rows = {{r.tap[0], r.tap[1], r.tap[2]}, {r.pitch[0], r.pitch[1], r.pitch[2]}};
     ints a[4], b[4];
-    ints c[4] = {S::zero(), S::zero(), S::zero(), S::zero()};  // g++ 12 can't see that i > 0 follows
+    ints c[4] = {S::zero(), S::zero(), S::zero(),
+                 S::zero()};                    // g++ 12 can't see that i > 0 follows
+    const std::int64_t step = Side * r.stride;  // columns from register to register
     std::int64_t x = r.left;
-    if (r.stride == 1) {
-      column<Whole>(r, rows, x, a);
-      column<Whole>(r, rows, x + 1, b);
+    if (step == 1) {
+      column<Whole, Side>(r, rows, x, a);
+      column<Whole, Side>(r, rows, x + 1, b);
       for (std::int64_t i = 0; i < r.count; i += 3, x += 3) {
-        column<Whole>(r, rows, x + 2, c);
+        column<Whole, Side>(r, rows, x + 2, c);
         pixel3<Whole>(r, e, i, a, b, c);
         if (i + 1 == r.count) break;
-        column<Whole>(r, rows, x + 3, a);
+        column<Whole, Side>(r, rows, x + 3, a);
         pixel3<Whole>(r, e, i + 1, b, c, a);
         if (i + 2 == r.count) break;
-        column<Whole>(r, rows, x + 4, b);
+        column<Whole, Side>(r, rows, x + 4, b);
         pixel3<Whole>(r, e, i + 2, c, a, b);
       }
       return;
     }
-    for (std::int64_t i = 0; i < r.count; ++i, x += r.stride) {
-      if (i > 0 && r.stride == 2)
+    for (std::int64_t i = 0; i < r.count; ++i, x += step) {
+      if (i > 0 && step == 2)
         for (int j = 0; j < 4; ++j) a[j] = c[j];
       else
-        column<Whole>(r, rows, x, a);
-      column<Whole>(r, rows, x + 1, b);
-      column<Whole>(r, rows, x + 2, c);
+        column<Whole, Side>(r, rows, x, a);
+      column<Whole, Side>(r, rows, x + 1, b);
+      column<Whole, Side>(r, rows, x + 2, c);
       pixel3<Whole>(r, e, i, a, b, c);
     }
   }
 
+  template <int Side>  // 1, or 2 or 4 where registers have 32 bytes
+  static PTQ_ALWAYS_INLINE void run_side(const depthwise_run& r) {
+    r.skip > 0 || r.to.columns < width ? run_columns<false, Side>(r) : run_columns<true, Side>(r);
+  }
+
   static void run(const depthwise_run& r, bool columns3) {
-    if (r.skip > 0 || r.to.columns < width)
-      return columns3 ? run_columns<false>(r) : run_slots<false>(r);
-    columns3 ? run_columns<true>(r) : run_slots<true>(r);
+    if constexpr (width == 32 && register_bytes<typename S::isa> == 32) {
+      if (r.side == 2) return run_side<2>(r);
+      if (r.side == 4) return run_side<4>(r);
+    }
+    if (columns3) return run_side<1>(r);
+    r.skip > 0 || r.to.columns < width ? run_slots<false>(r) : run_slots<true>(r);
   }
 };
 

@@ -1,7 +1,7 @@
 #pragma once
 // SPDX-License-Identifier: Apache-2.0
-// Depthwise convolution around the kernels of depthwise.hpp (which includes this): packing, rows
-// and borders. Several output channels per input channel are brought to the plain case by repeating
+// Depthwise convolution around the kernels of depthwise.hpp (which includes this): rows and
+// borders. Several output channels per input channel are brought to the plain case by repeating
 // the bytes of the rows in scratch.
 
 #include <algorithm>
@@ -9,34 +9,9 @@
 #include <cstring>
 
 #include <ptq/native/depthwise.hpp>
-#include <ptq/native/pair_add.hpp>
+#include <ptq/native/depthwise_pack.hpp>
 
 namespace ptq::native {
-
-/// Taps of a group of slots: the last slot is a tap of its own only with vpdpbusd.
-template <class Isa>
-inline constexpr std::int64_t taps_per_group = has_dpbusd<Isa> ? 4 : 3;
-
-/// Slots of a filter and their order: the tap (kh, kw) of slot s, or −1 where it is empty.
-template <class Isa>
-PTQ_ALWAYS_INLINE std::int64_t depthwise_tap(const depthwise_object& d, std::int64_t slot) {
-  const std::int64_t group = slot / 4;
-  if (d.columns3) return (slot % 4 == 3 ? 1 : slot % 4) * 3 + group;
-  const bool again = taps_per_group<Isa> == 3 && slot % 4 == 3;
-  const std::int64_t t = taps_per_group<Isa> * group + (again ? 1 : slot % 4);
-  return t < d.g.kernel_h * d.g.kernel_w ? t : -1;
-}
-
-/// Weights of a group of slots of one filter, before any is split: a tap met again weighs nothing.
-template <class Isa>
-PTQ_ALWAYS_INLINE void group_weights(const depthwise_object& d, std::int64_t group,
-                                     const std::int8_t* filter, std::int8_t (&w)[4]) {
-  for (int i = 0; i < 4; ++i) {
-    const std::int64_t t = depthwise_tap<Isa>(d, 4 * group + i);
-    const bool again = i == 3 && (d.columns3 || taps_per_group<Isa> == 3);
-    w[i] = t < 0 || again ? std::int8_t{0} : filter[t];
-  }
-}
 
 /// Everything of one output row that its blocks share.
 template <class Isa>
@@ -82,9 +57,10 @@ struct depthwise_row {
     r.rule = &d.rule;
     r.to.dst = static_cast<std::byte*>(io.dst) + at * element;
     r.to.residual = io.src[1] ? static_cast<const std::uint8_t*>(io.src[1]) + at : nullptr;
-    r.to.stride = d.g.dst_pixel();
+    r.to.stride = d.side * d.g.dst_pixel();
     r.to.columns = b.columns;
     r.skip = b.skip;
+    r.side = d.side;
     return r;
   }
 
@@ -96,7 +72,18 @@ struct depthwise_row {
     r.in_w = d.g.in_w;
     r.left = -d.g.pad_left;
     r.stride = d.g.stride_w;
-    r.count = d.g.out_w;
+    r.count = d.g.out_w / d.side;
+    run_depthwise_block<Isa>(r, b, true);
+    const std::int64_t rest = d.g.out_w % d.side, last = d.g.out_w - d.side;
+    if (rest == 0) return;
+    // one more register, whose first pixels are there already
+    const std::int64_t at = last * d.g.dst_pixel();
+    const std::int64_t element = d.rule.what == epilogue_rule::kind::reals ? 4 : 1;
+    r.left += last * r.stride;
+    r.to.dst = static_cast<std::byte*>(r.to.dst) + at * element;
+    if (r.to.residual) r.to.residual += at;
+    r.skip = (d.side - rest) * d.g.out_c;
+    r.count = 1;
     run_depthwise_block<Isa>(r, b, true);
   }
 
@@ -156,85 +143,6 @@ void run_qdepthwise(const void* object, const kernels::operands& io, std::byte* 
   }
 }
 
-/// Cuts `channels` into blocks of the widest registers and one that covers the rest, overlapping
-/// the one before it where it is wider than the rest; returns the count, and fills `block` if any.
-template <class Isa>
-std::int64_t cut_channels(std::int64_t channels, std::int64_t groups,
-                          depthwise_block* block) noexcept {
-  constexpr int steps = has_dpbusd<Isa> ? 1 : 2,
-                widest = register_bytes<Isa> < 16 ? 16 : register_bytes<Isa>;
-  std::int64_t n = 0, weights = 0, padded = 0;
-  for (std::int64_t c = 0; c < channels; ++n) {
-    const std::int64_t left = channels - c;
-    int width = 16;
-    while (width < left && 2 * width <= std::min<std::int64_t>(widest, channels)) width *= 2;
-    const std::int64_t columns = std::min<std::int64_t>(width, left);
-    const std::int64_t skip = channels >= width ? width - columns : 0;
-    if (block) block[n] = {c - skip, columns + skip, skip, weights, padded, width, false};
-    weights += groups * steps * 4 * width;
-    padded += width;
-    c += columns;
-  }
-  return n;
-}
-
-template <class Isa>
-PTQ_ALWAYS_INLINE void pack_depthwise_weights(std::int8_t* group, const depthwise_block& b,
-                                              int channel, const std::int8_t (&w)[4]) {
-  const auto put = [&]<class S>(S) {
-    for (int t = 0; t < 4; ++t)
-      b.quads ? put_depthwise_weight<S, quads>(group, channel, t, w[t])
-              : put_depthwise_weight<S, pairs>(group, channel, t, w[t]);
-  };
-  if constexpr (register_bytes<Isa> >= 64)
-    if (b.width == 64) return put(simd<Isa, 64>{});
-  if constexpr (register_bytes<Isa> >= 32)
-    if (b.width == 32) return put(simd<Isa, 32>{});
-  put(simd < Isa, register_bytes<Isa> == 0 ? 0 : 16 > {});
-}
-
-/// Whether a block's weights may be multiplied as bytes.
-template <class Isa>
-bool takes_quads(const depthwise_object& d, const depthwise_block& b,
-                 const std::int8_t* filters) noexcept {
-  if (has_dpbusd<Isa>) return true;
-  if (!has_pair_add<Isa>) return false;
-  const std::int64_t taps = d.g.kernel_h * d.g.kernel_w;
-  for (std::int64_t c = b.skip; c < b.columns; ++c)
-    for (std::int64_t group = 0; group < d.groups; ++group) {
-      std::int8_t w[4], slots[4];
-      group_weights<Isa>(d, group, filters + (b.channel + c) * taps, w);
-      if (!split_three({w[0], w[1], w[2]}, slots)) return false;
-    }
-  return true;
-}
-
-/// One block's weights, folded biases and multipliers.
-template <class Isa>
-void pack_depthwise_block(const depthwise_object& d, const depthwise_block& b,
-                          const kernels::qconv_args& a, std::int8_t* weights, std::int32_t* bias,
-                          float* multiplier) noexcept {
-  const std::int64_t taps = d.g.kernel_h * d.g.kernel_w;
-  const int lanes = b.width / 4;
-  const std::int64_t group_bytes = (b.quads ? 1 : 2) * 4 * b.width;
-  for (auto c = static_cast<int>(b.skip); c < b.columns; ++c) {
-    const std::int64_t o = b.channel + c;
-    std::int32_t sum = 0;
-    for (std::int64_t group = 0; group < d.groups; ++group) {
-      std::int8_t w[4];
-      group_weights<Isa>(d, group, a.weights + o * taps, w);
-      for (const std::int8_t x : w) sum += x;
-      if (!has_dpbusd<Isa> && b.quads) split_three({w[0], w[1], w[2]}, w);
-      pack_depthwise_weights<Isa>(weights + b.weights + group * group_bytes, b, c, w);
-    }
-    const std::int64_t at = b.padded + c % 16 / 4 * lanes + c / 16 * 4 + c % 4;
-    bias[at] = static_cast<std::int32_t>(static_cast<std::uint32_t>(a.bias ? a.bias[o] : 0) -
-                                         static_cast<std::uint32_t>(a.x_zero_point) *
-                                             static_cast<std::uint32_t>(sum));
-    multiplier[at] = a.epilogue.multiplier.data()[a.epilogue.multiplier.size() == 1 ? 0 : o];
-  }
-}
-
 /// Depthwise convolution, any number of output channels per input channel.
 template <class Isa>
 kernels::prepared prepare_qdepthwise(const kernels::qconv_args& a) {
@@ -247,7 +155,8 @@ kernels::prepared prepare_qdepthwise(const kernels::qconv_args& a) {
   d.columns3 = g.kernel_h == 3 && g.kernel_w == 3 && g.dilation_w == 1;
   d.groups =
       d.columns3 ? 3 : (g.kernel_h * g.kernel_w + taps_per_group<Isa> - 1) / taps_per_group<Isa>;
-  d.blocks = cut_channels<Isa>(g.out_c, d.groups, nullptr);
+  d.side = pixels_side_by_side<Isa>(d);
+  d.blocks = cut_channels<Isa>(d.side * g.out_c, d.groups, nullptr);
   d.blocks_per_unit = d.blocks;
   const std::int64_t rows = g.batch * g.out_h;
   while (d.repeat == 1 && d.blocks_per_unit > 1 &&
@@ -274,7 +183,7 @@ kernels::prepared prepare_qdepthwise(const kernels::qconv_args& a) {
   auto* multiplier = at_offset<float>(object, multiplier_at);
   auto* padding = at_offset<std::uint8_t>(object, padding_at);
   std::memset(padding, static_cast<std::uint8_t>(a.x_zero_point), 64);
-  cut_channels<Isa>(g.out_c, d.groups, block);
+  cut_channels<Isa>(d.side * g.out_c, d.groups, block);
   for (std::int64_t i = 0; i < 4 * d.groups; ++i) {
     const std::int64_t t = depthwise_tap<Isa>(d, i);
     slot[i] = {static_cast<std::int32_t>(t < 0 ? -1 : t / g.kernel_w),

@@ -169,9 +169,9 @@ struct simd<Isa, 0> : simd_layout<Isa, 4> {
     }
     return load(bytes);
   }
-  template <int Count>
+  template <int Count, int First>
   static void store_codes(std::uint8_t* p, ints packed) {
-    std::memcpy(p, &packed, 4 * Count);
+    std::memcpy(p, packed.v + First, 4 * Count);
   }
   static void interleave(const ints* t, ints* out) {
     std::uint8_t from[4][16], to[64];

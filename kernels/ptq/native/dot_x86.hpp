@@ -98,14 +98,15 @@ struct simd<Isa, 16> : simd_layout<Isa, 4> {
     const ints words23 = _mm_adds_epi16(_mm_packs_epi32(x[2], x[3]), zero_point);
     return _mm_max_epu8(_mm_packus_epi16(words01, words23), low);
   }
-  /// The first Count registers' bytes of `pack`, in the order of lanes.
-  template <int Count>
+  /// The bytes of `pack` of Count registers from First on, in the order of lanes.
+  template <int Count, int First>
   static PTQ_ALWAYS_INLINE void store_codes(std::uint8_t* p, ints packed) {
-    static_assert(Count == 1 || Count == 2);
+    static_assert(Count == 1 || (Count == 2 && First % 2 == 0));
+    const ints codes = _mm_srli_si128(packed, 4 * First);
     if constexpr (Count == 2) {
-      _mm_storel_epi64(reinterpret_cast<__m128i*>(p), packed);
+      _mm_storel_epi64(reinterpret_cast<__m128i*>(p), codes);
     } else {
-      const std::int32_t four = _mm_cvtsi128_si32(packed);
+      const std::int32_t four = _mm_cvtsi128_si32(codes);
       std::memcpy(p, &four, 4);
     }
   }
@@ -182,16 +183,20 @@ struct simd<Isa, 32> : simd_layout<Isa, 8> {
     const ints words23 = _mm256_adds_epi16(_mm256_packs_epi32(x[2], x[3]), zero_point);
     return _mm256_max_epu8(_mm256_packus_epi16(words01, words23), low);
   }
-  template <int Count>
+  template <int Count, int First>
   static PTQ_ALWAYS_INLINE void store_codes(std::uint8_t* p, ints packed) {
-    static_assert(Count == 1 || Count == 2);
-    // packs works within 128-bit halves: dwords 0, 1 of the halves hold registers 0 and 1
-    const ints order = _mm256_setr_epi32(0, 4, 1, 5, 0, 0, 0, 0);
-    const __m128i codes = _mm256_castsi256_si128(_mm256_permutevar8x32_epi32(packed, order));
+    static_assert(Count == 1 || (Count == 2 && First % 2 == 0));
+    // packs works within 128-bit halves: dwords j and 4 + j hold register j
+    const ints order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+    const ints codes = _mm256_permutevar8x32_epi32(packed, order);
+    const __m128i half =
+        First < 2 ? _mm256_castsi256_si128(codes) : _mm256_extracti128_si256(codes, 1);
     if constexpr (Count == 2)
-      _mm_storeu_si128(reinterpret_cast<__m128i*>(p), codes);
+      _mm_storeu_si128(reinterpret_cast<__m128i*>(p), half);
+    else if constexpr (First % 2 == 0)
+      _mm_storel_epi64(reinterpret_cast<__m128i*>(p), half);
     else
-      _mm_storel_epi64(reinterpret_cast<__m128i*>(p), codes);
+      _mm_storeh_pd(reinterpret_cast<double*>(p), _mm_castsi128_pd(half));
   }
   static PTQ_ALWAYS_INLINE void interleave(const ints* t, ints* out) {
     const ints low01 = _mm256_unpacklo_epi8(t[0], t[1]), high01 = _mm256_unpackhi_epi8(t[0], t[1]);
@@ -262,8 +267,9 @@ struct simd<Isa, 64> : simd_layout<Isa, 16> {
     const ints words23 = _mm512_adds_epi16(_mm512_packs_epi32(x[2], x[3]), zero_point);
     return _mm512_max_epu8(_mm512_packus_epi16(words01, words23), low);
   }
-  template <int Count>
+  template <int Count, int First>
   static PTQ_ALWAYS_INLINE void store_codes(std::uint8_t* p, ints packed) {
+    static_assert(First == 0);
     const ints order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
     const ints codes = _mm512_permutexvar_epi32(order, packed);
     if constexpr (Count == 4)

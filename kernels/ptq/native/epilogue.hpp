@@ -118,6 +118,11 @@ PTQ_ALWAYS_INLINE void copy_few(void* to, const void* from, std::int64_t n) {
   }
 }
 
+/// Rows of a tile that are packed at once. 512-bit tiles narrower than four registers are a
+/// remainder, not worth more code.
+template <class S, int Vectors>
+inline constexpr int rows_per_pack = S::lanes == 16 ? 1 : 4 / Vectors;
+
 /// Stores a tile of Rows × (Vectors · lanes) accumulators; `multiplier` has the tile's columns,
 /// padding included.
 template <class S, int Rows, int Vectors, class Accumulators>
@@ -143,14 +148,24 @@ PTQ_ALWAYS_INLINE void store_tile(const Accumulators& acc, const epilogue_rule& 
     });
     return;
   }
-  unrolled<Rows>([&](auto r) PTQ_INLINE_LAMBDA {
-    constexpr int row = decltype(r)::value;
-    if (row >= to.rows) return;
-    std::uint8_t* y = static_cast<std::uint8_t*>(to.dst) + row * to.stride;
+  // as many rows as fill the four registers that `pack` takes, see rows_per_pack
+  constexpr int together = rows_per_pack<S, Vectors>;
+  unrolled<(Rows + together - 1) / together>([&](auto g) PTQ_INLINE_LAMBDA {
+    constexpr int first = decltype(g)::value * together;
+    constexpr int rows = Rows - first < together ? Rows - first : together;
+    if (first >= to.rows) return;
     std::uint8_t few[width];
     ints code[4];
-    if (e.added) {
-      const std::uint8_t* x = to.residual + row * to.stride;
+    unrolled<rows>([&](auto r) PTQ_INLINE_LAMBDA {
+      constexpr int row = first + decltype(r)::value, at = decltype(r)::value * Vectors;
+      if (!e.added) {
+        unrolled<Vectors>([&](auto v) PTQ_INLINE_LAMBDA {
+          constexpr int i = decltype(v)::value;
+          code[at + i] = e.rounded(acc[row][i], S::load(multiplier + i * S::lanes));
+        });
+        return;
+      }
+      const std::uint8_t* x = to.residual + (row < to.rows ? row : to.rows - 1) * to.stride;
       if (!whole) {
         std::memset(few, 0, sizeof few);
         copy_few<S, largest_part(width)>(few, x, to.columns);
@@ -158,20 +173,21 @@ PTQ_ALWAYS_INLINE void store_tile(const Accumulators& acc, const epilogue_rule& 
       }
       unrolled<Vectors>([&](auto v) PTQ_INLINE_LAMBDA {
         constexpr int i = decltype(v)::value;
-        code[i] = e.rounded_sum(acc[row][i], S::load(multiplier + i * S::lanes),
-                                S::load_codes(x + i * S::lanes));
+        code[at + i] = e.rounded_sum(acc[row][i], S::load(multiplier + i * S::lanes),
+                                     S::load_codes(x + i * S::lanes));
       });
-    } else {
-      unrolled<Vectors>([&](auto v) PTQ_INLINE_LAMBDA {
-        constexpr int i = decltype(v)::value;
-        code[i] = e.rounded(acc[row][i], S::load(multiplier + i * S::lanes));
-      });
-    }
-    // registers that the tile lacks: any will do
-    unrolled<4 - Vectors>([&](auto v)
-                              PTQ_INLINE_LAMBDA { code[Vectors + decltype(v)::value] = code[0]; });
-    S::template store_codes<Vectors>(whole ? y : few, S::pack(code, e.zero_point, e.least_code));
-    if (!whole) copy_few<S, largest_part(width)>(y, few, to.columns);
+    });
+    // registers that the rows lack: any will do
+    unrolled<4 - rows * Vectors>(
+        [&](auto v) PTQ_INLINE_LAMBDA { code[rows * Vectors + decltype(v)::value] = code[0]; });
+    const ints packed = S::pack(code, e.zero_point, e.least_code);
+    unrolled<rows>([&](auto r) PTQ_INLINE_LAMBDA {
+      constexpr int row = first + decltype(r)::value, at = decltype(r)::value * Vectors;
+      if (row >= to.rows) return;
+      std::uint8_t* y = static_cast<std::uint8_t*>(to.dst) + row * to.stride;
+      S::template store_codes<Vectors, at>(whole ? y : few, packed);
+      if (!whole) copy_few<S, largest_part(width)>(y, few, to.columns);
+    });
   });
 }
 

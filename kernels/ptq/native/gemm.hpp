@@ -146,16 +146,18 @@ void gemm_kernel(const gemm_tile& t) {
     });
     w += Vectors * S::lanes * 4;
   };
+  point_at(0);
   for (std::int64_t tap = 0; tap < t.taps; ++tap) {
-    point_at(tap);
+    if (tap > 0) point_at(tap);
     for (std::int64_t k = 0; k < whole; k += 4) multiply_group(k);
     if (whole != depth) multiply_group(depth - 4);
   }
   if constexpr (std::is_same_v<Way, quads> && has_pair_add<Isa>) {
+    std::int64_t pointed = t.taps - 1;
     unrolled<Vectors>([&](auto v) PTQ_INLINE_LAMBDA {
       constexpr int vector = decltype(v)::value;
       for (std::int64_t i = 0; i < t.extras[vector]; ++i, ++extra, w += S::lanes * 4) {
-        point_at(extra->tap);
+        if (extra->tap != pointed) point_at(pointed = extra->tap);
         const ints b = S::load(w);
         unrolled<Rows>([&](auto r) PTQ_INLINE_LAMBDA {
           constexpr int row = decltype(r)::value;

@@ -1,7 +1,8 @@
 #pragma once
 // SPDX-License-Identifier: Apache-2.0
 // Two-dimensional transposes in tiles: dst[i·dst_step + j] = src[j·src_step + i]. Tiles of 4×4
-// words and 16×16 bytes on x86, single elements elsewhere and at the edges.
+// words and 16×16 bytes on x86, single elements elsewhere and at the edges. Three columns of bytes
+// (the planes of a picture) are no tile: registers interleave them.
 
 #include <cstdint>
 #include <cstring>
@@ -74,6 +75,33 @@ PTQ_ALWAYS_INLINE void transpose_tile_16(const std::byte* src, std::int64_t src_
 }
 #endif
 
+#if defined(__SSSE3__)
+/// 16 bytes of each of three planes → 48 bytes, plane after plane. Byte b of the result is byte
+/// b / 3 of plane b % 3: each third of it takes what it needs of every plane, zeros elsewhere.
+PTQ_ALWAYS_INLINE void interleave_three(const std::byte* src, std::int64_t plane, std::byte* dst) {
+  const auto bytes = [&](int k) PTQ_INLINE_LAMBDA {
+    return _mm_loadu_si128(reinterpret_cast<const __m128i*>(src + k * plane));
+  };
+  const __m128i x = bytes(0), y = bytes(1), z = bytes(2);
+  const __m128i a0 = _mm_setr_epi8(0, -1, -1, 1, -1, -1, 2, -1, -1, 3, -1, -1, 4, -1, -1, 5);
+  const __m128i a1 = _mm_setr_epi8(-1, -1, 6, -1, -1, 7, -1, -1, 8, -1, -1, 9, -1, -1, 10, -1);
+  const __m128i a2 = _mm_setr_epi8(-1, 11, -1, -1, 12, -1, -1, 13, -1, -1, 14, -1, -1, 15, -1, -1);
+  const __m128i b0 = _mm_setr_epi8(-1, 0, -1, -1, 1, -1, -1, 2, -1, -1, 3, -1, -1, 4, -1, -1);
+  const __m128i b1 = _mm_setr_epi8(5, -1, -1, 6, -1, -1, 7, -1, -1, 8, -1, -1, 9, -1, -1, 10);
+  const __m128i b2 = _mm_setr_epi8(-1, -1, 11, -1, -1, 12, -1, -1, 13, -1, -1, 14, -1, -1, 15, -1);
+  const __m128i c0 = _mm_setr_epi8(-1, -1, 0, -1, -1, 1, -1, -1, 2, -1, -1, 3, -1, -1, 4, -1);
+  const __m128i c1 = _mm_setr_epi8(-1, 5, -1, -1, 6, -1, -1, 7, -1, -1, 8, -1, -1, 9, -1, -1);
+  const __m128i c2 = _mm_setr_epi8(10, -1, -1, 11, -1, -1, 12, -1, -1, 13, -1, -1, 14, -1, -1, 15);
+  const auto third = [&](int k, __m128i a, __m128i b, __m128i c) PTQ_INLINE_LAMBDA {
+    const __m128i xy = _mm_or_si128(_mm_shuffle_epi8(x, a), _mm_shuffle_epi8(y, b));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(dst) + k, _mm_or_si128(xy, _mm_shuffle_epi8(z, c)));
+  };
+  third(0, a0, b0, c0);
+  third(1, a1, b1, c1);
+  third(2, a2, b2, c2);
+}
+#endif
+
 /// Rows [begin, end) of the destination, each `columns` long. Steps are in elements of `Bytes`.
 template <class Isa, int Bytes>
 PTQ_ALWAYS_INLINE void transpose_rows(const std::byte* src, std::int64_t src_step, std::byte* dst,
@@ -84,6 +112,11 @@ PTQ_ALWAYS_INLINE void transpose_rows(const std::byte* src, std::int64_t src_ste
     move_element<type>(dst + (i * dst_step + j) * Bytes, src + (j * src_step + i) * Bytes);
   };
   std::int64_t i = begin;
+#if defined(__SSSE3__)
+  if constexpr (Bytes == 1)
+    if (columns == 3 && dst_step == 3)
+      for (; i + 16 <= end; i += 16) interleave_three(src + i, src_step, dst + i * 3);
+#endif
 #if defined(__SSE2__)
   if constexpr (Bytes == 4 || Bytes == 1) {
     constexpr std::int64_t tile = Bytes == 4 ? 4 : 16;

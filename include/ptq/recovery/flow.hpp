@@ -2,8 +2,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Quantization that looks at what it does: a step (another preset, another range rule, equalised
 // channels, corrected biases …) is tried, judged on samples held back, and kept only if it lowers
-// the error there. Steps that change the float network are tried on a few samples; then one pass over
-// all gathers evidence that every preset and range estimator can be judged by.
+// the error there; in the end these samples count for the ranges too. Steps that change the float
+// network are tried on a few samples; then one pass over all gathers evidence that every preset and
+// range estimator can be judged by.
 
 #include <algorithm>
 #include <cmath>
@@ -68,8 +69,10 @@ class flow {
     seen_ = collect(network_, table_, parts_.used, request);
     error_ = judge_.error(settled(options_));
     if (tries) choose_ranges();
+    look_at_the_rest(request);
     auto observed = resolve(seen_, quantizer_.observations(network_, options_).observer);
     auto q = quantizer_.quantized(network_, observed, options_);
+    error_ = judge_.error(q);
     if (wants_sequential()) q = corrected(std::move(q));
     record_settings(q, options_);
     return {std::move(q), std::move(observed), std::move(report_), std::move(options_)};
@@ -162,6 +165,14 @@ class flow {
                           name_of(e);
         if (decide(what, judge_.error(settled(o)))) options_ = std::move(o);
       }
+  }
+
+  /// The choice is made: what judged it may widen the ranges now.
+  void look_at_the_rest(const calibrate_options& request) {
+    const auto used = parts_.used.count().value_or(0), all = all_.count().value_or(0);
+    if (used == all) return;  // a single sample served both
+    seen_ = calibration::merged(std::move(seen_), collect(network_, table_, parts_.held, request));
+    report_.samples = all;
   }
 
   /// Layers improved one after the other, where the network can be cut into parts.

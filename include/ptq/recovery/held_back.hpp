@@ -21,7 +21,8 @@
 
 namespace ptq::recovering {
 
-/// Every eighth sample is held back; of fewer than eight the last; a single one serves both.
+/// Every eighth sample is held back, every third where that would leave fewer than 32 of 96 or more;
+/// of fewer than eight the last; a single one serves both.
 struct split_samples {
   samples used, held;
 };
@@ -31,8 +32,9 @@ inline samples chosen(const samples& from, std::vector<std::int64_t> which) {
 }
 
 inline split_samples split(const samples& all) {
-  constexpr std::int64_t every = 8;
   const auto n = all.count().value_or(0);
+  // A dozen images do not tell a better step from a worse one; 32 mostly do.
+  const std::int64_t every = n >= 96 && n < 256 ? 3 : 8;
   std::vector<std::int64_t> used, held;
   for (std::int64_t i = 0; i < n; ++i) (i % every == every - 1 ? held : used).push_back(i);
   if (held.empty() && n > 0) {

@@ -279,6 +279,17 @@ accuracy_control_result quantize_with_accuracy_control(const graph& g,
     }
     return p;
   };
+  questions.all_but = [&](int i) {
+    const auto& all = models.groups();
+    const auto& own = all[static_cast<std::size_t>(i)].nodes;
+    group_set others;
+    for (std::size_t k = 0; k < all.size(); ++k)
+      if (std::none_of(own.begin(), own.end(), [&](const std::string& n) {
+            return std::find(all[k].nodes.begin(), all[k].nodes.end(), n) != all[k].nodes.end();
+          }))
+        others.push_back(static_cast<int>(k));
+    return others;
+  };
   const auto first = ask.validate({});
   ask.choose_subset({});
   auto& f = r.found;

@@ -3,11 +3,13 @@
 // The search: which quantizer groups go back to float. A pure function of the answers that it gets.
 //
 //   1. the groups are put in order by an estimate of what each adds to the output's error
-//   2. the foremost are confirmed: reverted alone, on the ranking subset
-//   3. a knapsack over the confirmed ones gives, for falling budgets, the sets that remove the most
-//      error per microsecond given back: the front
-//   4. the front is bisected for its cheapest point that passes on all samples
-//   5. where none does, the best set is kept and the next groups are confirmed on top of it
+//   2. the foremost are measured on the ranking subset: each alone in integers, all else in float.
+//      Reverting one alone would say nothing where others, in front of it or behind, do damage too
+//   3. a knapsack over the measured ones gives, for falling budgets, the sets that remove the most
+//      error per microsecond given back; the sets are confirmed on the ranking subset, and those
+//      that a cheaper one beats are left out
+//   4. what is left is bisected for its cheapest set that passes on all samples
+//   5. where none does, the next groups are measured too
 //
 // Success is looked at before anything else, also after the last group; ranks go by the error that
 // is removed, so larger is better throughout.
@@ -50,12 +52,15 @@ struct search_questions {
   std::function<std::vector<double>(const std::vector<group_set>&)> errors;
   std::function<verdict(const group_set&)> validate;
   std::function<price(const group_set&)> price_of;
+  /// The groups to give back so that of all layers only those that this group's codes feed are left
+  /// in integers. Absent: all but the group.
+  std::function<group_set(int)> all_but = {};
 };
 
 struct search_options {
   limits within;            // microseconds given back, share of MACs
   int max_validations = 12;
-  int confirmed = 0;        // groups confirmed per turn; 0: a third of them, at least 8
+  int measured = 0;         // groups measured per turn; 0: a third of them, at least 8
 };
 
 /// A model that was validated.
@@ -70,7 +75,7 @@ struct search_result {
   std::size_t best = 0;
   bool fine = false;
   std::string limited_by;           // where it isn't
-  int confirmations = 0, validations = 0;
+  int confirmations = 0, validations = 0;  // models run on the ranking subset, on all samples
 };
 
 /// A better verdict: fine ones before others, then the cheaper; of others, the one that agrees more.
@@ -88,17 +93,14 @@ class searcher {
 
   search_result run() {
     validate({});
-    group_set base;
     std::set<int> tried;
     const int n = static_cast<int>(estimates_.size());
-    const int turn = options_.confirmed > 0 ? options_.confirmed : std::max(8, (n + 2) / 3);
+    const int turn = options_.measured > 0 ? options_.measured : std::max(8, (n + 2) / 3);
     while (!r_.fine && static_cast<int>(tried.size()) < n && may_validate()) {
       const auto candidates = next_candidates(tried, turn);
       tried.insert(candidates.begin(), candidates.end());
-      const auto sets = front_of(base, candidates);
-      if (sets.empty()) continue;
-      bisect(sets);
-      if (!r_.fine) base = r_.points[r_.best].groups;
+      measure(candidates);
+      if (const auto sets = front(); !sets.empty()) bisect(sets);
     }
     if (!r_.fine) r_.limited_by = why();
     return std::move(r_);
@@ -139,42 +141,65 @@ class searcher {
     return {chosen.begin(), chosen.end()};
   }
 
-  static group_set joined(group_set a, const group_set& b) {
-    a.insert(a.end(), b.begin(), b.end());
-    std::sort(a.begin(), a.end());
-    a.erase(std::unique(a.begin(), a.end()), a.end());
-    return a;
+  group_set all_but(int group) const {
+    if (ask_.all_but) return ask_.all_but(group);
+    group_set rest = every();
+    rest.erase(rest.begin() + group);
+    return rest;
+  }
+  group_set every() const {
+    group_set all(estimates_.size());
+    std::iota(all.begin(), all.end(), 0);
+    return all;
   }
 
-  /// Confirms the candidates on top of `base`, and solves for falling budgets: sets of growing cost.
-  std::vector<group_set> front_of(const group_set& base, const group_set& candidates) {
-    std::vector<group_set> alone{base};
-    for (int c : candidates) alone.push_back(joined(base, {c}));
-    const auto errors = ask_.errors(alone);
+  /// What each candidate alone adds to the error.
+  void measure(const group_set& candidates) {
+    std::vector<group_set> sets{every()};
+    for (int c : candidates) sets.push_back(all_but(c));
+    const auto errors = ask_.errors(sets);
     r_.confirmations += static_cast<int>(candidates.size());
-    const price spent = ask_.price_of(base);
-    std::vector<item> items;
-    double total = 0;
     for (std::size_t i = 0; i < candidates.size(); ++i) {
-      const price p = ask_.price_of(alone[i + 1]);
-      items.push_back({.benefit = errors[0] - errors[i + 1],
-                       .cost = std::max(0.0, p.us - spent.us),
-                       .macs = std::max(0.0, p.macs - spent.macs)});
-      if (items.back().benefit > 0) total += items.back().cost;
+      const price p = ask_.price_of({candidates[i]});
+      measured_.push_back(candidates[i]);
+      items_.push_back({.benefit = errors[i + 1] - errors[0], .cost = p.us, .macs = p.macs});
     }
+  }
+
+  /// Solves for falling budgets: sets of growing cost, each with less error on the ranking subset.
+  std::vector<group_set> front() {
+    double total = 0;
+    for (const auto& i : items_)
+      if (i.benefit > 0) total += i.cost;
     std::vector<group_set> sets;
-    const double most = std::min(total, options_.within.cost - spent.us);
+    const double most = std::min(total, options_.within.cost);
     // Steps of a twelfth down to a hundredth: what is cheaper yet is no news.
     for (int step = 53; step >= 0; --step) {
       const double budget = most * std::pow(2.0, -0.125 * step);
-      const auto taken = best_selection(
-          items, {.cost = budget + 1e-9, .macs = options_.within.macs - spent.macs});
-      group_set s = base;
-      for (int i : taken) s.push_back(candidates[static_cast<std::size_t>(i)]);
-      s = joined(s, {});
-      if (!taken.empty() && (sets.empty() || sets.back() != s)) sets.push_back(std::move(s));
+      const auto taken =
+          best_selection(items_, {.cost = budget + 1e-9, .macs = options_.within.macs});
+      group_set s;
+      for (int i : taken) s.push_back(measured_[static_cast<std::size_t>(i)]);
+      std::sort(s.begin(), s.end());
+      if (!s.empty() && (sets.empty() || sets.back() != s)) sets.push_back(std::move(s));
     }
-    return sets;
+    return confirmed(std::move(sets));
+  }
+
+  std::vector<group_set> confirmed(std::vector<group_set> sets) {
+    if (sets.size() < 2) return sets;
+    std::vector<group_set> asked{{}};
+    asked.insert(asked.end(), sets.begin(), sets.end());
+    const auto errors = ask_.errors(asked);
+    r_.confirmations += static_cast<int>(sets.size());
+    std::vector<group_set> front;
+    double least = errors[0];
+    for (std::size_t i = 0; i < sets.size(); ++i)
+      if (errors[i + 1] < least) {
+        least = errors[i + 1];
+        front.push_back(std::move(sets[i]));
+      }
+    return front;
   }
 
   /// The dearest first: if that fails, all do; then halves.
@@ -194,11 +219,7 @@ class searcher {
     const auto& p = r_.points[r_.best];
     if (!may_validate())
       return "the number of validations (" + std::to_string(options_.max_validations) + ")";
-    const double all = ask_.price_of([&] {
-      group_set every(estimates_.size());
-      std::iota(every.begin(), every.end(), 0);
-      return every;
-    }()).us;
+    const double all = ask_.price_of(every()).us;
     if (all > options_.within.cost)
       return "the time limit: " + std::to_string(options_.within.cost) +
              " us may be given back, of which " + std::to_string(p.cost.us) + " are";
@@ -212,12 +233,14 @@ class searcher {
   std::span<const double> estimates_;
   const search_questions& ask_;
   search_options options_;
+  group_set measured_;
+  std::vector<item> items_;  // of measured_
   search_result r_;
 };
 
 /// Looks for the cheapest set of groups whose model is fine.
 ///
-/// estimates  [groups]  of what each adds to the error, in any unit; orders the confirmations
+/// estimates  [groups]  of what each adds to the error, in any unit; orders the measurements
 inline search_result search(std::span<const double> estimates, const search_questions& ask,
                             const search_options& options = {}) {
   return searcher(estimates, ask, options).run();

@@ -21,6 +21,7 @@
 
 #include <ptq/accuracy_control/budget.hpp>
 #include <ptq/accuracy_control/detection.hpp>
+#include <ptq/accuracy_control/front.hpp>
 #include <ptq/accuracy_control/journal.hpp>
 #include <ptq/accuracy_control/judge.hpp>
 #include <ptq/accuracy_control/metrics.hpp>
@@ -77,8 +78,9 @@ struct accuracy_control_result {
 namespace control {
 
 /// Everything that an answer of the search depends on, as a number.
-inline std::string identity_of(const graph& g, const statistics& observed,
-                               const labelled_samples& data, const accuracy_control_options& o) {
+template <class = void>
+std::string identity_of(const graph& g, const statistics& observed,
+                        const labelled_samples& data, const accuracy_control_options& o) {
   std::uint64_t h = 1469598103934665603u;  // FNV-1a
   const auto bytes = [&](const void* at, std::size_t n) {
     for (std::size_t i = 0; i < n; ++i)
@@ -110,7 +112,8 @@ inline std::string identity_of(const graph& g, const statistics& observed,
 }
 
 /// From the journal where it has them; else measured, and written there.
-inline cost_table costs_of(const trial& models, journal& notes) {
+template <class = void>
+cost_table costs_of(const trial& models, journal& notes) {
   cost_table t;
   if (const auto* known = notes.find("costs")) {
     std::size_t at = 2;
@@ -147,7 +150,8 @@ inline cost_table costs_of(const trial& models, journal& notes) {
 }
 
 /// Share of the multiply-accumulates of every node.
-inline std::map<std::string, double> mac_shares(const trial& models, const kernels::kernel_table& table) {
+template <class = void>
+std::map<std::string, double> mac_shares(const trial& models, const kernels::kernel_table& table) {
   runner run(models.network(), table);
   std::map<std::string, double> share;
   double all = 0;
@@ -161,8 +165,9 @@ inline std::map<std::string, double> mac_shares(const trial& models, const kerne
 
 /// A latency bound is kept by measurement: while the chosen model is over it, the best of the cheaper
 /// ones takes its place.
-inline void settle(const trial& models, search_result& r, double allowed_us,
-                   const accuracy_control_options& o, outcome& f) {
+template <class = void>
+void settle(const trial& models, search_result& r, double allowed_us,
+            const accuracy_control_options& o, outcome& f) {
   if (!std::isfinite(o.max_latency_ms) && o.min_speedup <= 1) return;
   while (true) {
     double us = 0;
@@ -186,43 +191,6 @@ inline void settle(const trial& models, search_result& r, double allowed_us,
     r.fine = r.points[next].found.fine;
     if (!r.fine) r.limited_by = "the time limit of " + std::to_string(allowed_us) + " us, by measurement";
   }
-}
-
-inline front_model model_of(const trial& models, const front_point& p, const cost_table& costs) {
-  front_model m{.restored = {},
-                .us = costs.integer_us + p.cost.us,
-                .float_macs = p.cost.macs,
-                .drop = p.found.drop.estimate,
-                .half_width = p.found.drop.half_width,
-                .agreement = p.found.agreement,
-                .error = p.found.error,
-                .whole = p.found.whole,
-                .fine = p.found.fine};
-  for (int i : p.groups) m.restored.push_back(models.groups()[static_cast<std::size_t>(i)].name);
-  return m;
-}
-
-/// None of which is both slower and worse than another, by time.
-inline std::vector<front_model> front_of(std::vector<front_model> all) {
-  std::stable_sort(all.begin(), all.end(), [](const auto& a, const auto& b) { return a.us < b.us; });
-  std::vector<front_model> front;
-  for (auto& m : all)
-    if (front.empty() || m.agreement > front.back().agreement) front.push_back(std::move(m));
-  return front;
-}
-
-inline void describe(const trial& models, const search_result& r, const cost_table& costs, outcome& f) {
-  std::vector<front_model> all;
-  for (const auto& p : r.points) all.push_back(model_of(models, p, costs));
-  f.chosen = all[r.best];
-  f.score = r.points[r.best].found.score;
-  f.front = front_of(std::move(all));
-  f.status = r.fine ? status::met : status::not_met;
-  f.limited_by = r.fine ? "" : r.limited_by;
-  f.costs = costs;
-  f.groups = static_cast<int>(models.groups().size());
-  f.confirmations = r.confirmations;
-  f.validations = r.validations;
 }
 
 }  // namespace control
@@ -311,7 +279,7 @@ accuracy_control_result quantize_with_accuracy_control(const graph& g,
   f.max_drop = ask.bound();
   f.min_agreement = ask.min_agreement();
   for (const auto& [name, why] : scope(best.groups)) f.nodes.push_back(name);
-  r.network.metadata.push_back({"ptq.accuracy_control", nlohmann::json{{"chosen", json(f.chosen)}, {"costs", nlohmann::json::parse(cost_text(costs))}}.dump()});
+  r.network.metadata.push_back({"ptq.accuracy_control", note(f.chosen, costs)});
   return r;
 }
 

@@ -30,5 +30,22 @@ extern template quantize_result quantize(const graph&, const kernels::kernel_tab
 extern template std::string export_onnx(const graph&, const export_options&);
 extern template void export_model(const graph&, const std::filesystem::path&,
                                   const export_options&);
+extern template accuracy_control_result quantize_with_accuracy_control(
+    const graph&, const kernels::kernel_table&, samples, const labelled_samples&,
+    const accuracy_control_options&);
+
+// What stages call and programs may: it is the JSON library and <regex> that take the time.
+extern template nlohmann::json json(const report&);
+extern template std::vector<std::string> quantization::ignored_nodes(const graph&,
+                                                                     const ignored_scope&);
+namespace calibration {
+extern template void save(const artefact&, const std::filesystem::path&);
+extern template artefact load(const std::filesystem::path&);
+}  // namespace calibration
+namespace control {
+extern template nlohmann::json json(const outcome&);
+extern template std::string cost_text(const cost_table&);
+extern template cost_table read_costs(const std::filesystem::path&);
+}  // namespace control
 
 }  // namespace ptq

@@ -39,7 +39,8 @@ struct lower_options {
 namespace lowering {
 
 /// Fixes the extents of the inputs.
-inline void bind_inputs(graph& g, const lower_options& options) {
+template <class = void>
+void bind_inputs(graph& g, const lower_options& options) {
   for (auto id : g.inputs) {
     auto& v = g[id];
     if (!v.shaped)
@@ -61,7 +62,8 @@ inline void bind_inputs(graph& g, const lower_options& options) {
 
 /// Extents of every value, and constants for whatever depends on extents alone; the taken branch in place of an If whose
 /// condition is such a constant.
-inline void resolve_shapes(graph& g) {
+template <class = void>
+void resolve_shapes(graph& g) {
   for (auto& v : g.values)
     if (!v.constant) v.shaped = false;
   for (auto id : g.inputs) g[id].shaped = true;
@@ -119,7 +121,8 @@ inline void resolve_shapes(graph& g) {
 }
 
 /// Every output in its own memory, in ONNX order.
-inline void emit_outputs(emitter& e) {
+template <class = void>
+void emit_outputs(emitter& e) {
   auto& p = e.result();
   const auto ids = e.network().outputs;
   for (std::size_t i = 0; i < ids.size(); ++i) {

@@ -117,9 +117,10 @@ inline constexpr kernels::kernel_table table_of = make_table<Isa>();
 }  // namespace native
 
 /// The kernels for the ISA of this translation unit's flags. Internal linkage: every file has its
-/// own.
-[[maybe_unused]] static inline const kernels::kernel_table& native_kernels() {
-  return native::table_of<native::compiled<native::compiled_features>>;
+/// own. A template, so that a file that takes its kernels elsewhere does not compile these.
+template <unsigned Features = native::compiled_features>
+[[maybe_unused]] static const kernels::kernel_table& native_kernels() {
+  return native::table_of<native::compiled<Features>>;
 }
 
 }  // namespace ptq

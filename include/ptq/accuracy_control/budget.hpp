@@ -42,25 +42,27 @@ inline double given_back(const cost_table& costs, const std::string& node) {
   return it == costs.layers.end() ? 0 : std::max(0.0, it->second.real_us - it->second.integer_us);
 }
 
-inline std::string cost_text(const cost_table& costs) {
-  nlohmann::json j = {{"float_us", costs.real_us},
-                      {"int8_us", costs.integer_us},
-                      {"layers", nlohmann::json::object()}};
+template <class Json = nlohmann::json>
+std::string cost_text(const cost_table& costs) {
+  Json j = {{"float_us", costs.real_us},
+            {"int8_us", costs.integer_us},
+            {"layers", Json::object()}};
   for (const auto& [name, c] : costs.layers) j["layers"][name] = {c.real_us, c.integer_us};
   return j.dump(1) + "\n";
 }
 
 /// throws  data_error naming what is missing or no number >= 0
-inline cost_table parse_costs(const std::string& text, const std::string& file) {
+template <class Json = nlohmann::json>
+cost_table parse_costs(const std::string& text, const std::string& file) {
   const auto fail = [&](const std::string& what) {
     throw data_error("accuracy_control: costs '" + file + "': " + what);
   };
-  const auto j = nlohmann::json::parse(text, nullptr, false);
+  const auto j = Json::parse(text, nullptr, false);
   if (!j.is_object()) fail("expected a JSON object, got none");
-  const auto number = [&](const nlohmann::json& at, const std::string& what) {
-    if (!at.is_number() || at.get<double>() < 0)
+  const auto number = [&](const Json& at, const std::string& what) {
+    if (!at.is_number() || at.template get<double>() < 0)
       fail(what + ": expected a number >= 0, got " + at.dump());
-    return at.get<double>();
+    return at.template get<double>();
   };
   const auto member = [&](const char* name) {
     if (!j.contains(name)) fail(std::string(name) + ": expected it, got none");
@@ -77,7 +79,8 @@ inline cost_table parse_costs(const std::string& text, const std::string& file) 
   return costs;
 }
 
-inline cost_table read_costs(const std::filesystem::path& file) {
+template <class = void>
+cost_table read_costs(const std::filesystem::path& file) {
   std::ifstream in(file, std::ios::binary);
   if (!in) throw io_error("accuracy_control: costs '" + file.string() + "': can't be read");
   return parse_costs(std::string(std::istreambuf_iterator<char>(in), {}), file.string());

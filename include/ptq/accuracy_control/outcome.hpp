@@ -1,6 +1,7 @@
 #pragma once
 // SPDX-License-Identifier: Apache-2.0
-// What a search found, as plain facts, as text and as JSON.
+// What a search found, as plain facts, as text and as JSON: a template on the JSON type, so that a
+// file that writes none does not compile its library.
 
 #include <cmath>
 #include <cstdint>
@@ -60,7 +61,8 @@ inline std::string resolution_warning(std::int64_t n, const interval& drop, doub
   return text;
 }
 
-inline nlohmann::json json(const front_model& m) {
+template <class Json = nlohmann::json>
+Json json(const front_model& m) {
   return {{"restored", m.restored},    {"predicted_us", m.us},
           {"float_macs_percent", 100 * m.float_macs},
           {"drop", m.drop},            {"drop_half_width", m.half_width},
@@ -68,28 +70,35 @@ inline nlohmann::json json(const front_model& m) {
           {"all_samples", m.whole},    {"fine", m.fine}};
 }
 
-inline nlohmann::json json(const outcome& o) {
-  nlohmann::json j = {{"status", o.status == status::met ? "met" : "not_met"},
-                      {"metric", o.metric},
-                      {"samples", o.samples},
-                      {"float_score", o.float_score},
-                      {"score", o.score},
-                      {"max_drop", o.max_drop},
-                      {"min_agreement", o.min_agreement},
-                      {"resolved", o.resolved},
-                      {"samples_needed", o.samples_needed},
-                      {"chosen", json(o.chosen)},
-                      {"float_nodes", o.nodes},
-                      {"groups", o.groups},
-                      {"confirmations", o.confirmations},
-                      {"validations", o.validations},
-                      {"float_us", o.costs.real_us},
-                      {"int8_us", o.costs.integer_us},
-                      {"front", nlohmann::json::array()}};
+template <class Json = nlohmann::json>
+Json json(const outcome& o) {
+  Json j = {{"status", o.status == status::met ? "met" : "not_met"},
+            {"metric", o.metric},
+            {"samples", o.samples},
+            {"float_score", o.float_score},
+            {"score", o.score},
+            {"max_drop", o.max_drop},
+            {"min_agreement", o.min_agreement},
+            {"resolved", o.resolved},
+            {"samples_needed", o.samples_needed},
+            {"chosen", json<Json>(o.chosen)},
+            {"float_nodes", o.nodes},
+            {"groups", o.groups},
+            {"confirmations", o.confirmations},
+            {"validations", o.validations},
+            {"float_us", o.costs.real_us},
+            {"int8_us", o.costs.integer_us},
+            {"front", Json::array()}};
   if (!o.limited_by.empty()) j["limited_by"] = o.limited_by;
   if (o.measured_us > 0) j["measured_us"] = o.measured_us;
-  for (const auto& m : o.front) j["front"].push_back(json(m));
+  for (const auto& m : o.front) j["front"].push_back(json<Json>(m));
   return j;
+}
+
+/// What the model's file keeps of the search.
+template <class Json = nlohmann::json>
+std::string note(const front_model& chosen, const cost_table& costs) {
+  return Json{{"chosen", json<Json>(chosen)}, {"costs", Json::parse(cost_text<Json>(costs))}}.dump();
 }
 
 /// A section of the report; ends with a newline.

@@ -107,13 +107,15 @@ inline std::vector<range_stability> stability(const evidence& e) {
 }
 
 /// throws  io_error naming the file; the old one, if any, is then whole
-inline void save(const artefact& a, const std::filesystem::path& path) {
+template <class = void>
+void save(const artefact& a, const std::filesystem::path& path) {
   write_file(path, to_bytes(a));
 }
 
 /// throws  io_error if it can't be read, calibration_error naming the file and the place if it is
 ///         no artefact, is damaged, or is of a later format
-inline artefact load(const std::filesystem::path& path) {
+template <class = void>
+artefact load(const std::filesystem::path& path) {
   const auto bytes = read_file(path);
   try {
     return from_bytes(bytes);

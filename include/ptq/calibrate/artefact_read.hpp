@@ -29,8 +29,15 @@ namespace ptq::calibration {
 namespace artefact_parts {
 
 /// Stops the parser, which recurses, at a depth that no artefact has.
-class depth_guard : public nlohmann::json_sax<json> {
+template <class Json>
+class depth_guard : public nlohmann::json_sax<Json> {
  public:
+  using typename nlohmann::json_sax<Json>::number_integer_t;
+  using typename nlohmann::json_sax<Json>::number_unsigned_t;
+  using typename nlohmann::json_sax<Json>::number_float_t;
+  using typename nlohmann::json_sax<Json>::string_t;
+  using typename nlohmann::json_sax<Json>::binary_t;
+
   bool null() override { return true; }
   bool boolean(bool) override { return true; }
   bool number_integer(number_integer_t) override { return true; }
@@ -43,7 +50,8 @@ class depth_guard : public nlohmann::json_sax<json> {
   bool end_object() override { return --depth_ >= 0; }
   bool start_array(std::size_t) override { return ++depth_ <= deepest; }
   bool end_array() override { return --depth_ >= 0; }
-  bool parse_error(std::size_t at, const std::string&, const json::exception&) override {
+  bool parse_error(std::size_t at, const std::string&,
+                   const typename Json::exception&) override {
     where_ = at;
     return false;
   }
@@ -56,13 +64,14 @@ class depth_guard : public nlohmann::json_sax<json> {
 };
 
 /// A place in the file, for errors.
+template <class Json>
 struct place {
-  const json& at;
+  const Json& at;
   std::string path;
 
   [[noreturn]] void fail(const std::string& expected) const {
     std::string got =
-        at.is_binary() ? "a byte string" : at.dump(-1, ' ', false, json::error_handler_t::replace);
+        at.is_binary() ? "a byte string" : at.dump(-1, ' ', false, Json::error_handler_t::replace);
     if (got.size() > 40) got = got.substr(0, 40) + "…";
     throw calibration_error("calibration file: " + path + ": expected " + expected + ", got " +
                             got);
@@ -79,23 +88,24 @@ struct place {
     const std::string wanted =
         "an integer from " + std::to_string(low) + " to " + std::to_string(high);
     if (!at.is_number_integer()) fail(wanted);
-    if (at.is_number_unsigned() && at.get<std::uint64_t>() > static_cast<std::uint64_t>(high))
+    if (at.is_number_unsigned() &&
+        at.template get<std::uint64_t>() > static_cast<std::uint64_t>(high))
       fail(wanted);
-    const auto v = at.get<std::int64_t>();
+    const auto v = at.template get<std::int64_t>();
     if (v < low || v > high) fail(wanted);
     return v;
   }
   std::uint64_t natural() const {
     if (!at.is_number_unsigned()) fail("an integer that is not negative");
-    return at.get<std::uint64_t>();
+    return at.template get<std::uint64_t>();
   }
   bool boolean() const {
     if (!at.is_boolean()) fail("true or false");
-    return at.get<bool>();
+    return at.template get<bool>();
   }
   double real() const {
-    if (!at.is_number() || !std::isfinite(at.get<double>())) fail("a finite number");
-    return at.get<double>();
+    if (!at.is_number() || !std::isfinite(at.template get<double>())) fail("a finite number");
+    return at.template get<double>();
   }
   float real32() const {
     const double v = real();
@@ -104,12 +114,12 @@ struct place {
   }
   std::string text() const {
     if (!at.is_string()) fail("a text");
-    return at.get<std::string>();
+    return at.template get<std::string>();
   }
-  const json::array_t& array(std::size_t most) const {
+  const typename Json::array_t& array(std::size_t most) const {
     if (!at.is_array() || at.size() > most)
       fail("an array of at most " + std::to_string(most) + " elements");
-    return at.get_ref<const json::array_t&>();
+    return at.template get_ref<const typename Json::array_t&>();
   }
   std::span<const std::uint8_t> bytes() const {
     if (!at.is_binary()) fail("a byte string");
@@ -118,7 +128,8 @@ struct place {
 };
 
 /// Takes a sum off the front of the bytes.
-inline exact_sum sum_from(std::span<const std::uint8_t>& b, const place& p) {
+template <class Json>
+exact_sum sum_from(std::span<const std::uint8_t>& b, const place<Json>& p) {
   if (b.size() < 3) p.fail("the digits of a sum");
   const std::size_t first = b[1], count = b[2];
   if (b[0] > 1 || first + count > exact_sum::digits || b.size() < 3 + 4 * count)
@@ -133,12 +144,13 @@ inline exact_sum sum_from(std::span<const std::uint8_t>& b, const place& p) {
   return exact_sum::of_digits(d);
 }
 
-inline histogram histogram_from(const place& p) {
+template <class Json>
+histogram histogram_from(const place<Json>& p) {
   if (p.at.is_null()) return {};
   std::vector<std::uint64_t> counts;
-  const place list = p["counts"];
+  const place<Json> list = p["counts"];
   for (const auto& n : list.array(static_cast<std::size_t>(histogram::bins)))
-    counts.push_back(place{n, list.path}.natural());
+    counts.push_back(place<Json>{n, list.path}.natural());
   counts.resize(static_cast<std::size_t>(histogram::bins));
   auto h =
       histogram::of_state({p["min"].real32(), p["max"].real32()}, p["zeros"].natural(), counts);
@@ -146,25 +158,28 @@ inline histogram histogram_from(const place& p) {
   return *std::move(h);
 }
 
-inline scalar_set scalars_from(const place& p) {
-  const place digits = p["sum"];
+template <class Json>
+scalar_set scalars_from(const place<Json>& p) {
+  const place<Json> digits = p["sum"];
   auto bytes = digits.bytes();
   const exact_sum sum = sum_from(bytes, digits);
   if (!bytes.empty()) digits.fail("one sum");
   if (p.at.contains("counts")) return scalar_set::of_state(sum, {}, histogram_from(p["counts"]));
   std::vector<float> values;
-  const place list = p["values"];
-  for (const auto& v : list.array(scalar_set::kept)) values.push_back(place{v, list.path}.real32());
+  const place<Json> list = p["values"];
+  for (const auto& v : list.array(scalar_set::kept))
+    values.push_back(place<Json>{v, list.path}.real32());
   if (!std::is_sorted(values.begin(), values.end())) list.fail("rising numbers");
   return scalar_set::of_state(sum, std::move(values), {});
 }
 
-inline sketch_needs needs_from(const place& p) {
+template <class Json>
+sketch_needs needs_from(const place<Json>& p) {
   sketch_needs n{p["counts"].boolean(), p["mean"].boolean(), {}};
-  const place list = p["quantiles"];
+  const place<Json> list = p["quantiles"];
   constexpr std::size_t most = 64;  // far above what options can ask for
   for (const auto& q : list.array(most)) {
-    const double share = place{q, list.path}.real();
+    const double share = place<Json>{q, list.path}.real();
     if (share < 0 || share >= 0.5 || (!n.quantiles.empty() && share <= n.quantiles.back()))
       list.fail("rising shares from 0 to below 0.5");
     n.quantiles.push_back(share);
@@ -172,10 +187,11 @@ inline sketch_needs needs_from(const place& p) {
   return n;
 }
 
-inline sketch sketch_from(const place& p, const sketch_needs& needs) {
+template <class Json>
+sketch sketch_from(const place<Json>& p, const sketch_needs& needs) {
   sketch s(needs);
   const auto read = [&](const std::string& name, auto& part) {
-    const place at = p[name.c_str()];
+    const place<Json> at = p[name.c_str()];
     if constexpr (std::is_same_v<std::decay_t<decltype(part)>, histogram>) {
       part = histogram_from(at);
       if ((part.total() == 0) != (s.samples() == 0)) at.fail("counts of the samples");
@@ -188,11 +204,12 @@ inline sketch sketch_from(const place& p, const sketch_needs& needs) {
   return s;
 }
 
-inline void read_means(value_evidence& v, const place& p) {
+template <class Json>
+void read_means(value_evidence& v, const place<Json>& p) {
   v.wants_means = true;
   v.mean_axis = static_cast<int>(p["axis"].integer(-64, 63));
   const auto count = p["count"].integer(0, std::int64_t{1} << 60);
-  const place sums = p["sums"];
+  const place<Json> sums = p["sums"];
   auto bytes = sums.bytes();
   // A sum takes at least three bytes.
   const auto channels = p["channels"].integer(0, static_cast<std::int64_t>(bytes.size() / 3));
@@ -202,22 +219,23 @@ inline void read_means(value_evidence& v, const place& p) {
   v.means = channel_mean::of_state(std::move(all), count);
 }
 
-inline value_evidence value_from(const place& p) {
+template <class Json>
+value_evidence value_from(const place<Json>& p) {
   value_evidence v;
   v.seen = p["seen"].boolean();
-  const place dims = p["dims"];
+  const place<Json> dims = p["dims"];
   constexpr std::size_t most_axes = 64;
   for (const auto& d : dims.array(most_axes))
-    v.dims.dims.push_back(place{d, dims.path}.integer(0, std::int64_t{1} << 40));
+    v.dims.dims.push_back(place<Json>{d, dims.path}.integer(0, std::int64_t{1} << 40));
   if (p.at.contains("numbers")) v.numbers = sketch_from(p["numbers"], needs_from(p["needs"]));
   if (p.at.contains("means")) read_means(v, p["means"]);
   if (p.at.contains("channels")) {
-    const place c = p["channels"];
+    const place<Json> c = p["channels"];
     v.channel_axis = static_cast<int>(c["axis"].integer(-64, 63));
     v.channel_needs = needs_from(c["needs"]);
-    const place list = c["numbers"];
+    const place<Json> list = c["numbers"];
     for (const auto& one : list.array(std::size_t{1} << 24))
-      v.channels.push_back(sketch_from({one, list.path}, v.channel_needs));
+      v.channels.push_back(sketch_from(place<Json>{one, list.path}, v.channel_needs));
   }
   return v;
 }
@@ -225,15 +243,16 @@ inline value_evidence value_from(const place& p) {
 }  // namespace artefact_parts
 
 /// throws  calibration_error naming the place in the file
-inline artefact from_bytes(std::span<const std::uint8_t> bytes) {
+template <class Json = nlohmann::json>
+artefact from_bytes(std::span<const std::uint8_t> bytes) {
   using namespace artefact_parts;
-  depth_guard guard;
-  if (!json::sax_parse(bytes.begin(), bytes.end(), &guard, json::input_format_t::cbor))
+  depth_guard<Json> guard;
+  if (!Json::sax_parse(bytes.begin(), bytes.end(), &guard, Json::input_format_t::cbor))
     throw calibration_error("calibration file: expected CBOR, got " + std::to_string(bytes.size()) +
                             " bytes that are none, or are cut off, from byte " +
                             std::to_string(guard.where()));
-  const json file = json::from_cbor(bytes.begin(), bytes.end(), true, false);
-  const place p{file, "file"};
+  const Json file = Json::from_cbor(bytes.begin(), bytes.end(), true, false);
+  const place<Json> p{file, "file"};
   if (!file.is_object() || !file.contains("format") || file["format"] != artefact_format)
     throw calibration_error("calibration file: expected the format '" +
                             std::string(artefact_format) + "'");
@@ -247,10 +266,10 @@ inline artefact from_bytes(std::span<const std::uint8_t> bytes) {
   a.model_hash = p["model"].natural();
   a.seen.data_hash = p["data"].natural();
   a.seen.samples = p["samples"].integer(1, std::int64_t{1} << 60);
-  const place values = p["values"];
+  const place<Json> values = p["values"];
   if (!values.at.is_object()) values.fail("an object");
   for (const auto& [name, v] : values.at.items())
-    a.seen.values.emplace(name, value_from({v, "value '" + name + "'"}));
+    a.seen.values.emplace(name, value_from(place<Json>{v, "value '" + name + "'"}));
   return a;
 }
 

@@ -4,6 +4,8 @@
 // order, values by name. Integers are of any width, reals are floats; sums of channels are a byte
 // string:
 //   for each channel  sign (0 or 1), first digit, number of digits, digits of 32 bits, low first
+//
+// Templates on the JSON type, so that a file that writes none does not compile its library.
 
 #include <array>
 #include <cmath>
@@ -45,8 +47,6 @@ inline std::string hex(std::uint64_t v) {
 
 namespace artefact_parts {
 
-using nlohmann::json;
-
 inline void put(std::vector<std::uint8_t>& bytes, const exact_sum& s) {
   auto d = s.canonical();
   const bool negative = d.back() < 0;
@@ -64,17 +64,19 @@ inline void put(std::vector<std::uint8_t>& bytes, const exact_sum& s) {
     for (int b = 0; b < 32; b += 8) bytes.push_back(static_cast<std::uint8_t>(d[i] >> b));
 }
 
-inline json of(const exact_sum& s) {
+template <class Json>
+Json of(const exact_sum& s) {
   std::vector<std::uint8_t> bytes;
   put(bytes, s);
-  return json::binary(std::move(bytes));
+  return Json::binary(std::move(bytes));
 }
 
-inline json of(const histogram& h) {
+template <class Json>
+Json of(const histogram& h) {
   if (h.total() == 0) return nullptr;
   std::int64_t last = histogram::bins;
   while (h.count(last - 1) == 0) --last;
-  json counts = json::array();
+  Json counts = Json::array();
   for (std::int64_t i = 0; i < last; ++i) counts.push_back(h.count(i));
   return {{"min", h.extremes().min},
           {"max", h.extremes().max},
@@ -82,30 +84,34 @@ inline json of(const histogram& h) {
           {"counts", std::move(counts)}};
 }
 
-inline json of(const scalar_set& s) {
-  json j{{"sum", of(s.sum())}};
+template <class Json>
+Json of(const scalar_set& s) {
+  Json j{{"sum", of<Json>(s.sum())}};
   if (s.counts().total() > 0)
-    j["counts"] = of(s.counts());
+    j["counts"] = of<Json>(s.counts());
   else
     j["values"] = s.ordered();
   return j;
 }
 
-inline json of(const sketch_needs& n) {
+template <class Json>
+Json of(const sketch_needs& n) {
   return {{"counts", n.counts}, {"mean", n.mean}, {"quantiles", n.quantiles}};
 }
 
-inline json of(const sketch& s) {
-  json j = json::object();
-  sketch::parts(s, [&](const std::string& name, const auto& part) { j[name] = of(part); });
+template <class Json>
+Json of(const sketch& s) {
+  Json j = Json::object();
+  sketch::parts(s, [&](const std::string& name, const auto& part) { j[name] = of<Json>(part); });
   return j;
 }
 
-inline json of(const value_evidence& v) {
-  json j{{"seen", v.seen}, {"dims", v.dims.dims}};
+template <class Json>
+Json of(const value_evidence& v) {
+  Json j{{"seen", v.seen}, {"dims", v.dims.dims}};
   if (v.numbers) {
-    j["needs"] = of(v.numbers->needs());
-    j["numbers"] = of(*v.numbers);
+    j["needs"] = of<Json>(v.numbers->needs());
+    j["numbers"] = of<Json>(*v.numbers);
   }
   if (v.wants_means) {
     std::vector<std::uint8_t> bytes;
@@ -113,24 +119,25 @@ inline json of(const value_evidence& v) {
     j["means"] = {{"axis", v.mean_axis},
                   {"count", v.means.count()},
                   {"channels", v.means.sums().size()},
-                  {"sums", json::binary(std::move(bytes))}};
+                  {"sums", Json::binary(std::move(bytes))}};
   }
   if (v.channel_axis) {
-    json all = json::array();
-    for (const auto& c : v.channels) all.push_back(of(c));
-    j["channels"] = {
-        {"axis", *v.channel_axis}, {"needs", of(v.channel_needs)}, {"numbers", std::move(all)}};
+    Json all = Json::array();
+    for (const auto& c : v.channels) all.push_back(of<Json>(c));
+    j["channels"] = {{"axis", *v.channel_axis},
+                     {"needs", of<Json>(v.channel_needs)},
+                     {"numbers", std::move(all)}};
   }
   return j;
 }
 
 }  // namespace artefact_parts
 
-inline std::vector<std::uint8_t> to_bytes(const artefact& a) {
-  using artefact_parts::json;
-  json values = json::object();
-  for (const auto& [name, v] : a.seen.values) values[name] = artefact_parts::of(v);
-  return json::to_cbor(json{{"format", artefact_format},
+template <class Json = nlohmann::json>
+std::vector<std::uint8_t> to_bytes(const artefact& a) {
+  Json values = Json::object();
+  for (const auto& [name, v] : a.seen.values) values[name] = artefact_parts::of<Json>(v);
+  return Json::to_cbor(Json{{"format", artefact_format},
                             {"version", artefact_version},
                             {"library", a.library},
                             {"settings", a.settings},

@@ -92,7 +92,7 @@ class moment_rules {
     std::map<std::string, channel_moments> named;
     for (const auto& n : g_.nodes) {
       if (n.outputs.size() != 1 || n.outputs[0] == none) continue;
-      auto m = std::visit([&](const auto& o) { return after(n, o); }, n.what);
+      auto m = n.what.visit([&](const auto& o) { return after(n, o); });
       if (m && m->mean.empty()) m.reset();
       if (m) named.emplace(g_[n.outputs[0]].name, *m);
       of_[static_cast<std::size_t>(n.outputs[0])] = std::move(m);

@@ -41,8 +41,9 @@ tensor tensor_of(const partial_elements& e, const shape& dims) {
 }
 
 /// The constant that a fully known value is.
-inline std::optional<tensor> known_tensor(const value& v,
-                                          const std::optional<partial_elements>& e) {
+template <class = void>
+std::optional<tensor> known_tensor(const value& v,
+                                   const std::optional<partial_elements>& e) {
   if (!e || !v.shaped || !v.dims.known() || v.quant) return std::nullopt;
   if (std::any_of(e->begin(), e->end(), [](const auto& x) { return !x; })) return std::nullopt;
   switch (v.type) {
@@ -60,7 +61,8 @@ inline std::optional<tensor> known_tensor(const value& v,
 }
 
 /// Bytes of a node's constant operands; nothing if an operand is no plain constant.
-inline std::optional<std::int64_t> constant_bytes(const rewriter& g, int n) {
+template <class = void>
+std::optional<std::int64_t> constant_bytes(const rewriter& g, int n) {
   std::int64_t bytes = 0;
   for (auto id : g.at(n).inputs) {
     if (id == none) continue;
@@ -71,7 +73,8 @@ inline std::optional<std::int64_t> constant_bytes(const rewriter& g, int n) {
 }
 
 /// Bytes of its results; nothing if an extent is unknown before it runs, or absurd.
-inline std::optional<std::int64_t> result_bytes(const rewriter& g, int n) {
+template <class = void>
+std::optional<std::int64_t> result_bytes(const rewriter& g, int n) {
   std::int64_t bytes = 0;
   for (const auto& r : infer_node(g.now(), g.at(n), {})) {
     if (!r.shaped || !r.dims.known()) return std::nullopt;
@@ -86,9 +89,10 @@ inline std::optional<std::int64_t> result_bytes(const rewriter& g, int n) {
 }
 
 /// Results of node n if it can be folded. `growth` counts the bytes added so far.
-inline std::optional<std::vector<tensor>> folded(const rewriter& g, int n,
-                                                 const partial_values& known,
-                                                 std::int64_t& growth) {
+template <class = void>
+std::optional<std::vector<tensor>> folded(const rewriter& g, int n,
+                                          const partial_values& known,
+                                          std::int64_t& growth) {
   const auto& at = g.at(n);
   std::vector<tensor> results;
   for (auto id : at.outputs) {
@@ -117,7 +121,8 @@ inline std::optional<std::vector<tensor>> folded(const rewriter& g, int n,
 }
 
 /// One sweep in node order; true if something folded.
-inline bool constants(graph& g, std::int64_t& growth) {
+template <class = void>
+bool constants(graph& g, std::int64_t& growth) {
   auto [inferred_graph, known] = infer_elements(std::move(g));
   rewriter edit(std::move(inferred_graph));
   const int count = edit.node_count();

@@ -159,7 +159,7 @@ inline bool no_ops(graph& g) {
     changed = settle_reshape(edit, n) || changed;
     const auto x = match::operand(edit, n, 0), y = match::result(edit, n);
     if (x == none || y == none || edit[x].quant || edit[y].quant || edit[x].constant) continue;
-    if (std::visit(is_no_op{edit, n}, edit.at(n).what)) changed = edit.bypass(n) || changed;
+    if (edit.at(n).what.visit(is_no_op{edit, n})) changed = edit.bypass(n) || changed;
   }
   g = edit.finish();
   return changed;

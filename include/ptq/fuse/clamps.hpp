@@ -68,7 +68,7 @@ inline bool clamps(graph& g) {
     const auto c = clamp_of(edit, n);
     const int p = c ? match::sole_producer(edit, match::operand(edit, n, 0)) : -1;
     if (p < 0) continue;
-    auto what = std::visit(with_clamp{*c}, edit.at(p).what);
+    auto what = edit.at(p).what.visit(with_clamp{*c});
     if (!what) continue;
     edit.set(p, std::move(*what));
     edit.take_over(p, match::result(edit, n));

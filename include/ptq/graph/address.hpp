@@ -83,7 +83,7 @@ inline std::vector<std::string> addresses(const graph& g) {
     addressing::hash h;
     h.add(op_name(n.what));
     printing::attributes a;
-    std::visit([&](const auto& o) { printing::describe(a, o); }, n.what);
+    n.what.visit([&](const auto& o) { printing::describe(a, o); });
     h.add(a.text);
     for (auto id : n.inputs)
       h.add(id == none ? std::uint64_t{1} : of_value[static_cast<std::size_t>(id)]);

@@ -68,7 +68,7 @@ inline graph bind_inputs(graph g, const std::vector<binding>& inputs);
 inline std::vector<inferred> infer_node(const graph& g, const node& n,
                                         const partial_values& known) {
   const inference::operands in(g, n, known);
-  auto r = std::visit([&](const auto& o) { return inference::infer(o, in); }, n.what);
+  auto r = n.what.visit([&](const auto& o) { return inference::infer(o, in); });
   if (n.outputs.size() > r.size())
     in.fail("outputs", "at most " + std::to_string(r.size()), std::to_string(n.outputs.size()));
   r.resize(n.outputs.size());

@@ -9,13 +9,13 @@
 #include <cstdint>
 #include <limits>
 #include <string>
-#include <variant>
 #include <vector>
 
 #include <ptq/core/dtype.hpp>
 #include <ptq/core/kinds.hpp>
 #include <ptq/core/tensor.hpp>
 #include <ptq/graph/op/control.hpp>
+#include <ptq/graph/op/one_of.hpp>
 #include <ptq/graph/op/recurrent.hpp>
 
 namespace ptq {
@@ -264,13 +264,15 @@ struct triangle {
 
 }  // namespace op
 
-using operation =
-    std::variant<op::conv, op::conv_transpose, op::matmul, op::batch_norm, op::unary, op::binary,
+struct operation
+    : op::one_of<op::conv, op::conv_transpose, op::matmul, op::batch_norm, op::unary, op::binary,
                  op::where, op::softmax, op::pool, op::reduce, op::arg_reduce,
                  op::local_response_norm, op::layer_norm, op::group_norm, op::concat, op::split,
                  op::slice, op::gather, op::reshape, op::transpose, op::expand, op::tile, op::pad,
                  op::resize, op::depth_to_space, op::shape_of, op::constant_of_shape, op::cast,
                  op::range, op::identity, op::quantize_linear, op::dequantize_linear, op::top_k,
-                 op::cumulative_sum, op::triangle, op::recurrent, op::control>;
+                 op::cumulative_sum, op::triangle, op::recurrent, op::control> {
+  using one_of::one_of;
+};
 
 }  // namespace ptq

@@ -196,7 +196,7 @@ inline std::string indented(const std::string& lines) {
 
 }  // namespace printing
 
-inline const char* op_name(const operation& what) { return std::visit(printing::namer{}, what); }
+inline const char* op_name(const operation& what) { return what.visit(printing::namer{}); }
 
 inline std::string print(const graph& g) {
   std::string s;
@@ -213,7 +213,7 @@ inline std::string print(const graph& g) {
   };
   for (const auto& n : g.nodes) {
     printing::attributes a;
-    std::visit([&](const auto& o) { printing::describe(a, o); }, n.what);
+    n.what.visit([&](const auto& o) { printing::describe(a, o); });
     s += n.name + ": " + list(n.outputs, [](const value& v) { return printing::text(v); }) + " = " +
          op_name(n.what) + "(" + list(n.inputs, [](const value& v) { return v.name; }) + ")" +
          a.text + "\n";

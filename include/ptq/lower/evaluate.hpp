@@ -20,7 +20,8 @@ namespace ptq {
 ///
 /// g  a graph that holds n's operands, all of them constants or absent
 /// throws  unsupported if an operand is no constant or the operator can't be lowered, shape_error if they contradict
-inline std::vector<tensor> evaluate(const graph& g, const node& n) {
+template <class = void>
+std::vector<tensor> evaluate(const graph& g, const node& n) {
   graph one;
   node copy = n;
   for (auto& id : copy.inputs) {

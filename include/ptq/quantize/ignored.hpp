@@ -45,6 +45,7 @@ class scope_matcher {
  public:
   explicit scope_matcher(const graph& g) : g_(g), why_(g.nodes.size()) {}
 
+  template <class = void>
   void apply(const ignored_scope& scope) {
     for (const auto& name : scope.names)
       each(name, "name", [&](std::size_t n) { return is(n, name); });
@@ -116,7 +117,8 @@ class scope_matcher {
 /// throws  error naming every rule that matches no node (unless validate is off), or a malformed
 /// pattern
 /// cost    linear in nodes and edges, per rule
-inline std::vector<std::string> ignored_nodes(const graph& g, const ignored_scope& scope) {
+template <class = void>
+std::vector<std::string> ignored_nodes(const graph& g, const ignored_scope& scope) {
   scope_matcher match(g);
   match.apply(scope);
   if (scope.validate && !match.unmatched().empty())

@@ -208,7 +208,7 @@ inline node_traits traits_of(const graph& g, const node& n, const std::vector<bo
   if (!computed) return {trait::outside, "", 0};
   if (std::holds_alternative<op::shape_of>(n.what) || (!reads && !writes))
     return {trait::outside, "", 0};
-  const auto t = std::visit(trait_rules{g, n, fixed}, n.what);
+  const auto t = n.what.visit(trait_rules{g, n, fixed});
   const bool codes_arrive = t.activations > 0 && trait_rules{g, n, fixed}.activation(0);
   if (t.what == trait::real || codes_arrive) return t;
   return {trait::real, "its input is constant", 0};

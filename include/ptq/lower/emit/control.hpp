@@ -113,7 +113,8 @@ class body_runner {
 };
 
 /// A body with its inputs bound to what the node's operands are, as a program.
-inline std::shared_ptr<const program> lowered_body(emitter& e, const node& n, const op::control& c, const graph& body) {
+template <class = void>
+std::shared_ptr<const program> lowered_body(emitter& e, const node& n, const op::control& c, const graph& body) {
   if (!e.lower_body) throw unsupported("lower: " + label(n) + ": is not computed ahead of time");
   graph g = body;
   const auto own = op::own_inputs(c);
@@ -132,7 +133,8 @@ inline std::shared_ptr<const program> lowered_body(emitter& e, const node& n, co
   return std::make_shared<const program>(e.lower_body(std::move(g), e.table(), e.integers()));
 }
 
-inline void expect_result(const node& n, const program& p, std::size_t output, dtype type, const shape& dims) {
+template <class = void>
+void expect_result(const node& n, const program& p, std::size_t output, dtype type, const shape& dims) {
   const auto& got = p.output(output);
   if (got.type != type || got.dims != dims)
     throw unsupported("lower: " + label(n) + ": output " + std::to_string(output) + " of a body: expected " +
@@ -140,7 +142,8 @@ inline void expect_result(const node& n, const program& p, std::size_t output, d
                       ": extents that depend on data have no program");
 }
 
-inline void emit_control(emitter& e, const node& n, const op::control& c) {
+template <class = void>
+void emit_control(emitter& e, const node& n, const op::control& c) {
   body_runner r;
   r.name = n.name;
   r.loop = c.what == op::control::kind::loop;

@@ -14,7 +14,8 @@
 namespace ptq::lowering {
 
 /// Weights [o, i, k…] → [o, k…, i], whatever the element type.
-inline tensor channels_last_weights(const tensor& w) {
+template <class = void>
+tensor channels_last_weights(const tensor& w) {
   const int rank = w.dims().rank();
   order o{0};
   for (int i = 2; i < rank; ++i) o.push_back(i);
@@ -29,7 +30,8 @@ inline tensor channels_last_weights(const tensor& w) {
 }
 
 /// The window of a convolution, transposed convolution or pooling with every default and auto_pad worked out.
-inline op::window resolved_window(const graph& g, const node& n) {
+template <class = void>
+op::window resolved_window(const graph& g, const node& n) {
   const auto spatial = [](const shape& s) {
     return shape(std::vector<std::int64_t>(s.dims.begin() + 2, s.dims.end()));
   };
@@ -43,8 +45,9 @@ inline op::window resolved_window(const graph& g, const node& n) {
 }
 
 /// Geometry over n h w c of a 1- or 2-D window.
-inline kernels::conv_geometry geometry_of(const std::string& who, const shape& x, const shape& y,
-                                          const op::window& win) {
+template <class = void>
+kernels::conv_geometry geometry_of(const std::string& who, const shape& x, const shape& y,
+                                   const op::window& win) {
   const int spatial = x.rank() - 2;
   if (spatial != 1 && spatial != 2)
     throw unsupported("lower: " + who + ": " + std::to_string(spatial) +
@@ -72,7 +75,8 @@ inline kernels::conv_geometry geometry_of(const std::string& who, const shape& x
   return g;
 }
 
-inline void emit_float_conv(emitter& e, const node& n, kernels::conv_geometry geo, const clamp& act) {
+template <class = void>
+void emit_float_conv(emitter& e, const node& n, kernels::conv_geometry geo, const clamp& act) {
   const auto x = n.inputs[0], y = n.outputs[0];
   const int rank = e.dims(x).rank();
   const int src = e.real(x, channels_last(rank));
@@ -116,7 +120,8 @@ inline void emit_float_conv(emitter& e, const node& n, kernels::conv_geometry ge
   e.produced(y, dst);
 }
 
-inline void emit_conv(emitter& e, const node& n, const op::conv& c, fused_adds& adds) {
+template <class = void>
+void emit_conv(emitter& e, const node& n, const op::conv& c, fused_adds& adds) {
   e.require_reals(n);
   const auto x = n.inputs[0], y = n.outputs[0];
   const auto win = resolved_window(e.network(), n);
@@ -142,7 +147,8 @@ inline void emit_conv(emitter& e, const node& n, const op::conv& c, fused_adds& 
 }
 
 /// y[o] = b[o] + Σ x[i] · w[i, o]: gathered per output pixel, so that a pixel is written once.
-inline void emit_conv_transpose(emitter& e, const node& n, const op::conv_transpose& c) {
+template <class = void>
+void emit_conv_transpose(emitter& e, const node& n, const op::conv_transpose& c) {
   e.require_reals(n);
   const auto x = n.inputs[0], y = n.outputs[0];
   const auto win = resolved_window(e.network(), n);

@@ -64,15 +64,17 @@ std::array<std::uint8_t, 256> table_of(const code& x, const code& y, F&& f) {
   return t;
 }
 
-inline kernels::prepared lookup(const emitter& e, std::int64_t size,
-                                const std::array<std::uint8_t, 256>& table) {
+template <class = void>
+kernels::prepared lookup(const emitter& e, std::int64_t size,
+                         const std::array<std::uint8_t, 256>& table) {
   kernels::lookup_args args;
   args.columns = size;
   args.table = table;
   return e.prepare(&kernels::kernel_table::lookup, args);
 }
 
-inline kernels::prepared integer_unary(dtype t, unary_kind kind, std::int64_t size) {
+template <class = void>
+kernels::prepared integer_unary(dtype t, unary_kind kind, std::int64_t size) {
   return plain_kernel("integer unary", [=](const kernels::operands& io, work_range) {
     with_type(t, [&](auto zero) {
       using T = decltype(zero);
@@ -93,7 +95,8 @@ inline kernels::prepared integer_unary(dtype t, unary_kind kind, std::int64_t si
   });
 }
 
-inline void emit_unary(emitter& e, const node& n, const op::unary& u) {
+template <class = void>
+void emit_unary(emitter& e, const node& n, const op::unary& u) {
   const auto x = n.inputs[0], y = n.outputs[0];
   const auto o = e.order_of(x);
   if (e.has_codes(x) && e.has_codes(y)) {
@@ -125,7 +128,8 @@ inline void emit_unary(emitter& e, const node& n, const op::unary& u) {
   e.produced(y, dst);
 }
 
-inline bool yields_bool(binary_kind k) { return k >= binary_kind::equal; }
+template <class = void>
+bool yields_bool(binary_kind k) { return k >= binary_kind::equal; }
 
 template <class T>
 T integer_binary(binary_kind k, T a, T b) {
@@ -177,7 +181,8 @@ bool compare(binary_kind k, T a, T b) {
   }
 }
 
-inline kernels::prepared plain_binary(dtype t, binary_kind kind, const kernels::broadcast& over) {
+template <class = void>
+kernels::prepared plain_binary(dtype t, binary_kind kind, const kernels::broadcast& over) {
   return plain_kernel("plain binary", [=](const kernels::operands& io, work_range) {
     with_type(t, [&](auto zero) {
       using T = decltype(zero);
@@ -194,7 +199,8 @@ inline kernels::prepared plain_binary(dtype t, binary_kind kind, const kernels::
 }
 
 /// The memory order of an elementwise result: that of the first operand that has its extents.
-inline order result_order(const emitter& e, value_id y, std::initializer_list<value_id> inputs) {
+template <class = void>
+order result_order(const emitter& e, value_id y, std::initializer_list<value_id> inputs) {
   for (auto id : inputs)
     if (!e.constant(id) && e.dims(id) == e.dims(y)) return e.order_of(id);
   for (auto id : inputs)
@@ -203,11 +209,13 @@ inline order result_order(const emitter& e, value_id y, std::initializer_list<va
 }
 
 /// An operand that repeats nothing takes the result's order; others are read through strides.
-inline order operand_order(const emitter& e, value_id id, value_id y, const order& o) {
+template <class = void>
+order operand_order(const emitter& e, value_id id, value_id y, const order& o) {
   return e.dims(id) == e.dims(y) ? o : e.constant(id) ? plain_order(e.dims(id).rank()) : e.order_of(id);
 }
 
-inline bool emit_integer_binary(emitter& e, const node& n, const op::binary& b) {
+template <class = void>
+bool emit_integer_binary(emitter& e, const node& n, const op::binary& b) {
   const auto a = n.inputs[0], c = n.inputs[1], y = n.outputs[0];
   if (b.kind != binary_kind::add && b.kind != binary_kind::sub && b.kind != binary_kind::mul) return false;
   if (!e.has_codes(a) || !e.has_codes(c) || !e.has_codes(y)) return false;
@@ -231,7 +239,8 @@ inline bool emit_integer_binary(emitter& e, const node& n, const op::binary& b) 
   return true;
 }
 
-inline void emit_binary(emitter& e, const node& n, const op::binary& b) {
+template <class = void>
+void emit_binary(emitter& e, const node& n, const op::binary& b) {
   if (emit_integer_binary(e, n, b)) return;
   const auto a = n.inputs[0], c = n.inputs[1], y = n.outputs[0];
   const auto o = result_order(e, y, {a, c});
@@ -253,7 +262,8 @@ inline void emit_binary(emitter& e, const node& n, const op::binary& b) {
   e.produced(y, dst);
 }
 
-inline void emit_where(emitter& e, const node& n) {
+template <class = void>
+void emit_where(emitter& e, const node& n) {
   const auto y = n.outputs[0];
   const shape out = e.dims(y);
   const auto o = plain_order(out.rank());
@@ -293,7 +303,8 @@ To cast_value(From v) {
   }
 }
 
-inline void emit_cast(emitter& e, const node& n, const op::cast& c) {
+template <class = void>
+void emit_cast(emitter& e, const node& n, const op::cast& c) {
   const auto x = n.inputs[0], y = n.outputs[0];
   const int src = e.real(x);
   const int dst = e.create(e.at(y).name, c.to, e.dims(y), e.slot_at(src).memory);

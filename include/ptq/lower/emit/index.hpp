@@ -17,13 +17,15 @@
 namespace ptq::lowering {
 
 /// Reads index i of a tensor of s32 or s64, wrapped to [0, extent) and held inside (a wild index must not read wild memory).
-inline std::int64_t index_at(const void* p, dtype t, std::int64_t i, std::int64_t extent) {
+template <class = void>
+std::int64_t index_at(const void* p, dtype t, std::int64_t i, std::int64_t extent) {
   const auto v = t == dtype::s32 ? static_cast<const std::int32_t*>(p)[i]
                                  : static_cast<const std::int64_t*>(p)[i];
   return std::clamp<std::int64_t>(v < 0 ? v + extent : v, 0, extent - 1);
 }
 
-inline void emit_gather(emitter& e, const node& n, const op::gather& g) {
+template <class = void>
+void emit_gather(emitter& e, const node& n, const op::gather& g) {
   const auto x = n.inputs[0], y = n.outputs[0];
   const auto plain = plain_order(e.dims(x).rank());
   const auto m = begin_move(e, x, y, plain, plain_order(e.dims(y).rank()));
@@ -86,7 +88,8 @@ inline void emit_gather(emitter& e, const node& n, const op::gather& g) {
 }
 
 /// Fills a slot with one element, then the caller copies into it.
-inline void emit_fill(emitter& e, const node& n, int dst, const tensor& element) {
+template <class = void>
+void emit_fill(emitter& e, const node& n, int dst, const tensor& element) {
   const auto count = e.slot_at(dst).dims.size();
   const auto bytes = size_of(element.type());
   e.emit(n, plain_kernel("fill", [=](const kernels::operands& io, work_range) {
@@ -97,7 +100,8 @@ inline void emit_fill(emitter& e, const node& n, int dst, const tensor& element)
 }
 
 /// begin and end padding per axis
-inline std::vector<std::int64_t> pads_of(const emitter& e, const node& n) {
+template <class = void>
+std::vector<std::int64_t> pads_of(const emitter& e, const node& n) {
   const int rank = e.dims(n.inputs[0]).rank();
   const auto* t = e.constant(n.inputs[1]);
   if (!t) throw unsupported("lower: node '" + n.name + "' (Pad): pads that are computed from data");
@@ -121,7 +125,8 @@ inline std::vector<std::int64_t> pads_of(const emitter& e, const node& n) {
   return pads;
 }
 
-inline void emit_pad(emitter& e, const node& n, const op::pad& p) {
+template <class = void>
+void emit_pad(emitter& e, const node& n, const op::pad& p) {
   const auto x = n.inputs[0], y = n.outputs[0];
   const shape in = e.dims(x), out = e.dims(y);
   const auto pads = pads_of(e, n);
@@ -167,7 +172,8 @@ inline void emit_pad(emitter& e, const node& n, const op::pad& p) {
   e.produced(y, m.dst);
 }
 
-inline void emit_resize(emitter& e, const node& n, const op::resize& r) {
+template <class = void>
+void emit_resize(emitter& e, const node& n, const op::resize& r) {
   const auto x = n.inputs[0], y = n.outputs[0];
   const shape in = e.dims(x), out = e.dims(y);
   std::vector<axis_taps> taps;
@@ -188,7 +194,8 @@ inline void emit_resize(emitter& e, const node& n, const op::resize& r) {
   e.produced(y, dst);
 }
 
-inline void emit_arg_reduce(emitter& e, const node& n, const op::arg_reduce& a) {
+template <class = void>
+void emit_arg_reduce(emitter& e, const node& n, const op::arg_reduce& a) {
   const auto x = n.inputs[0], y = n.outputs[0];
   const shape in = e.dims(x);
   const int axis = normalized_axis(a.axis, in.rank(), "lower: node '" + n.name + "'");
@@ -218,7 +225,8 @@ inline void emit_arg_reduce(emitter& e, const node& n, const op::arg_reduce& a) 
   e.produced(y, dst);
 }
 
-inline void emit_top_k(emitter& e, const node& n, const op::top_k& t) {
+template <class = void>
+void emit_top_k(emitter& e, const node& n, const op::top_k& t) {
   const auto x = n.inputs[0], y = n.outputs[0];
   const shape in = e.dims(x), out = e.dims(y);
   const int axis = normalized_axis(t.axis, in.rank(), "lower: node '" + n.name + "' (TopK)");
@@ -263,7 +271,8 @@ inline void emit_top_k(emitter& e, const node& n, const op::top_k& t) {
   emit_part(n.outputs.size() > 1 ? n.outputs[1] : none, true);
 }
 
-inline void emit_cumulative_sum(emitter& e, const node& n, const op::cumulative_sum& c) {
+template <class = void>
+void emit_cumulative_sum(emitter& e, const node& n, const op::cumulative_sum& c) {
   const auto x = n.inputs[0], y = n.outputs[0];
   const shape in = e.dims(x);
   const auto* t = e.constant(n.inputs[1]);
@@ -295,7 +304,8 @@ inline void emit_cumulative_sum(emitter& e, const node& n, const op::cumulative_
   e.produced(y, dst);
 }
 
-inline void emit_triangle(emitter& e, const node& n, const op::triangle& t) {
+template <class = void>
+void emit_triangle(emitter& e, const node& n, const op::triangle& t) {
   const auto x = n.inputs[0], y = n.outputs[0];
   const shape in = e.dims(x);
   std::int64_t shift = 0;
@@ -320,14 +330,16 @@ inline void emit_triangle(emitter& e, const node& n, const op::triangle& t) {
   e.produced(y, dst);
 }
 
-inline void emit_constant_of_shape(emitter& e, const node& n, const op::constant_of_shape& c) {
+template <class = void>
+void emit_constant_of_shape(emitter& e, const node& n, const op::constant_of_shape& c) {
   const auto y = n.outputs[0];
   const int dst = e.create_real(y, plain_order(e.dims(y).rank()));
   emit_fill(e, n, dst, c.value.empty() ? tensor(dtype::f32, {1}) : c.value);
   e.produced(y, dst);
 }
 
-inline void emit_range(emitter& e, const node& n) {
+template <class = void>
+void emit_range(emitter& e, const node& n) {
   const auto y = n.outputs[0];
   const int start = e.real_plain(n.inputs[0]), delta = e.real_plain(n.inputs[2]);
   const int dst = e.create_real(y, plain_order(1));
@@ -343,7 +355,8 @@ inline void emit_range(emitter& e, const node& n) {
   e.produced(y, dst);
 }
 
-inline void emit_shape_of(emitter& e, const node& n, const op::shape_of& s) {
+template <class = void>
+void emit_shape_of(emitter& e, const node& n, const op::shape_of& s) {
   const shape in = e.dims(n.inputs[0]);
   const auto rank = static_cast<std::int64_t>(in.rank());
   const auto bound = [&](std::int64_t v) { return std::clamp<std::int64_t>(v < 0 ? v + rank : v, 0, rank); };

@@ -16,7 +16,8 @@ struct product_shape {
   std::vector<std::int64_t> a_offset, b_offset;
 };
 
-inline product_shape product_of(const shape& a_in, const shape& b_in, const op::matmul& what) {
+template <class = void>
+product_shape product_of(const shape& a_in, const shape& b_in, const op::matmul& what) {
   shape a = a_in, b = b_in;
   if (a.rank() == 1) a.dims.insert(a.dims.begin(), 1);
   if (b.rank() == 1) b.dims.push_back(1);
@@ -52,7 +53,8 @@ inline product_shape product_of(const shape& a_in, const shape& b_in, const op::
 }
 
 /// [k,n] → [n,k]
-inline tensor transposed_matrix(const tensor& t) {
+template <class = void>
+tensor transposed_matrix(const tensor& t) {
   const auto r = t.dims()[0], c = t.dims()[1];
   tensor out(t.type(), {c, r});
   const auto args = copy_between({c, r}, {1, c}, {r, 1}, static_cast<int>(size_of(t.type())));
@@ -61,7 +63,8 @@ inline tensor transposed_matrix(const tensor& t) {
   return out;
 }
 
-inline void emit_float_matmul(emitter& e, const node& n, const op::matmul& what) {
+template <class = void>
+void emit_float_matmul(emitter& e, const node& n, const op::matmul& what) {
   const auto a = n.inputs[0], b = n.inputs[1], y = n.outputs[0];
   const auto bias_id = n.inputs.size() > 2 ? n.inputs[2] : none;
   auto p = product_of(e.dims(a), e.dims(b), what);
@@ -108,7 +111,8 @@ inline void emit_float_matmul(emitter& e, const node& n, const op::matmul& what)
 }
 
 /// Both operands are codes: their product in integers, codes or reals out. False: not possible.
-inline bool emit_integer_product(emitter& e, const node& n, const op::matmul& what) {
+template <class = void>
+bool emit_integer_product(emitter& e, const node& n, const op::matmul& what) {
   const auto a = n.inputs[0], b = n.inputs[1], y = n.outputs[0];
   if (!e.has_codes(a) || !e.has_codes(b) || e.constant(a) || e.constant(b)) return false;
   if (n.inputs.size() > 2 && n.inputs[2] != none) return false;
@@ -146,7 +150,8 @@ inline bool emit_integer_product(emitter& e, const node& n, const op::matmul& wh
   return true;
 }
 
-inline void emit_matmul(emitter& e, const node& n, const op::matmul& what, fused_adds& adds) {
+template <class = void>
+void emit_matmul(emitter& e, const node& n, const op::matmul& what, fused_adds& adds) {
   e.require_reals(n);
   const auto a = n.inputs[0], b = n.inputs[1], y = n.outputs[0];
   if (emit_integer_product(e, n, what)) return;

@@ -12,7 +12,8 @@
 namespace ptq::lowering {
 
 /// True when the mover may carry codes from x to y.
-inline bool moves_codes(const emitter& e, value_id x, value_id y) {
+template <class = void>
+bool moves_codes(const emitter& e, value_id x, value_id y) {
   return e.has_codes(x) && e.has_codes(y) && e.codes_of(x) == e.codes_of(y);
 }
 
@@ -21,7 +22,8 @@ struct move_pair {
   int src, dst;
   int bytes;
 };
-inline move_pair begin_move(emitter& e, value_id x, value_id y, const order& from, const order& to) {
+template <class = void>
+move_pair begin_move(emitter& e, value_id x, value_id y, const order& from, const order& to) {
   move_pair m{};
   if (moves_codes(e, x, y)) {
     m.src = e.codes(x, from);
@@ -34,12 +36,14 @@ inline move_pair begin_move(emitter& e, value_id x, value_id y, const order& fro
   return m;
 }
 
-inline step& emit_copy(emitter& e, const node& n, kernels::copy_args args, int src, int dst) {
+template <class = void>
+step& emit_copy(emitter& e, const node& n, kernels::copy_args args, int src, int dst) {
   const bool codes = e.slot_at(dst).codes.has_value();
   return e.emit(n, e.prepare(&kernels::kernel_table::copy, args), {src}, dst, codes);
 }
 
-inline void emit_reshape(emitter& e, const node& n) {
+template <class = void>
+void emit_reshape(emitter& e, const node& n) {
   const auto x = n.inputs[0], y = n.outputs[0];
   const auto plain = plain_order(e.dims(x).rank());
   const bool codes = moves_codes(e, x, y);
@@ -47,7 +51,8 @@ inline void emit_reshape(emitter& e, const node& n) {
   e.produced(y, e.view(src, e.at(y).name, e.dims(y), plain_order(e.dims(y).rank())));
 }
 
-inline void emit_transpose(emitter& e, const node& n, const op::transpose& t) {
+template <class = void>
+void emit_transpose(emitter& e, const node& n, const op::transpose& t) {
   const auto x = n.inputs[0], y = n.outputs[0];
   const int rank = e.dims(x).rank();
   std::vector<int> position(static_cast<std::size_t>(rank));
@@ -62,7 +67,8 @@ inline void emit_transpose(emitter& e, const node& n, const op::transpose& t) {
   e.produced(y, e.view(src, e.at(y).name, e.dims(y), memory));
 }
 
-inline void emit_identity(emitter& e, const node& n) {
+template <class = void>
+void emit_identity(emitter& e, const node& n) {
   const auto x = n.inputs[0], y = n.outputs[0];
   const auto o = e.order_of(x);
   if (e.has_codes(x) && e.has_codes(y) && !moves_codes(e, x, y)) {
@@ -76,8 +82,9 @@ inline void emit_identity(emitter& e, const node& n) {
 }
 
 /// One input of a concatenation to its place: a copy, a requantizing look-up, or a quantization first.
-inline void emit_concat_input(emitter& e, const node& n, value_id x, value_id y, int dst,
-                              const order& o, std::int64_t element) {
+template <class = void>
+void emit_concat_input(emitter& e, const node& n, value_id x, value_id y, int dst,
+                       const order& o, std::int64_t element) {
   const auto dst_strides = strides_in(e.dims(y), o);
   int src;
   if (!e.has_codes(y)) {
@@ -104,7 +111,8 @@ inline void emit_concat_input(emitter& e, const node& n, value_id x, value_id y,
   emit_copy(e, n, args, src, dst);
 }
 
-inline void emit_concat(emitter& e, const node& n, const op::concat& c) {
+template <class = void>
+void emit_concat(emitter& e, const node& n, const op::concat& c) {
   const auto y = n.outputs[0];
   const int rank = e.dims(y).rank();
   const int axis = normalized_axis(c.axis, rank, "lower: concat");
@@ -124,7 +132,8 @@ inline void emit_concat(emitter& e, const node& n, const op::concat& c) {
   e.produced(y, dst);
 }
 
-inline void emit_split(emitter& e, const node& n, const op::split& s) {
+template <class = void>
+void emit_split(emitter& e, const node& n, const op::split& s) {
   const auto x = n.inputs[0];
   const int axis = normalized_axis(s.axis, e.dims(x).rank(), "lower: split");
   const auto o = e.order_of(x);
@@ -145,7 +154,8 @@ inline void emit_split(emitter& e, const node& n, const op::split& s) {
 struct slice_plan {
   std::vector<std::int64_t> start, step;
 };
-inline slice_plan plan_slice(const emitter& e, const node& n) {
+template <class = void>
+slice_plan plan_slice(const emitter& e, const node& n) {
   const auto list = [&](std::size_t i) {
     std::vector<std::int64_t> v;
     if (i >= n.inputs.size() || n.inputs[i] == none) return v;
@@ -173,7 +183,8 @@ inline slice_plan plan_slice(const emitter& e, const node& n) {
   return p;
 }
 
-inline void emit_slice(emitter& e, const node& n) {
+template <class = void>
+void emit_slice(emitter& e, const node& n) {
   const auto x = n.inputs[0], y = n.outputs[0];
   const auto p = plan_slice(e, n);
   const auto o = e.order_of(x);
@@ -192,7 +203,8 @@ inline void emit_slice(emitter& e, const node& n) {
   e.produced(y, m.dst);
 }
 
-inline void emit_expand(emitter& e, const node& n) {
+template <class = void>
+void emit_expand(emitter& e, const node& n) {
   const auto x = n.inputs[0], y = n.outputs[0];
   const auto from = plain_order(e.dims(x).rank()), to = plain_order(e.dims(y).rank());
   const auto m = begin_move(e, x, y, from, to);
@@ -202,7 +214,8 @@ inline void emit_expand(emitter& e, const node& n) {
   e.produced(y, m.dst);
 }
 
-inline void emit_tile(emitter& e, const node& n) {
+template <class = void>
+void emit_tile(emitter& e, const node& n) {
   const auto x = n.inputs[0], y = n.outputs[0];
   const auto plain = plain_order(e.dims(x).rank());
   const auto m = begin_move(e, x, y, plain, plain);
@@ -220,7 +233,8 @@ inline void emit_tile(emitter& e, const node& n) {
   e.produced(y, m.dst);
 }
 
-inline void emit_depth_to_space(emitter& e, const node& n, const op::depth_to_space& d) {
+template <class = void>
+void emit_depth_to_space(emitter& e, const node& n, const op::depth_to_space& d) {
   const auto x = n.inputs[0], y = n.outputs[0];
   const auto o = channels_last(4);
   const auto m = begin_move(e, x, y, o, o);

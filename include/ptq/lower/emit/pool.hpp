@@ -12,7 +12,8 @@
 
 namespace ptq::lowering {
 
-inline void emit_pool(emitter& e, const node& n, const op::pool& p) {
+template <class = void>
+void emit_pool(emitter& e, const node& n, const op::pool& p) {
   const auto x = n.inputs[0], y = n.outputs[0];
   if (n.outputs.size() > 1 && n.outputs[1] != none)
     throw unsupported("lower: " + label(n) + ": the indices output of a max pool");
@@ -67,7 +68,8 @@ inline void emit_pool(emitter& e, const node& n, const op::pool& p) {
 }
 
 /// Axes of a reduction, ascending.
-inline std::vector<int> reduced_axes(const emitter& e, const node& n, const op::reduce& r) {
+template <class = void>
+std::vector<int> reduced_axes(const emitter& e, const node& n, const op::reduce& r) {
   const int rank = e.dims(n.inputs[0]).rank();
   std::vector<int> axes;
   const auto id = n.inputs.size() > 1 ? n.inputs[1] : none;
@@ -88,7 +90,8 @@ struct reduction {
   order memory;
   std::int64_t outer = 1, size = 1, inner = 1;
 };
-inline reduction plan_reduction(const shape& dims, const order& preferred, const std::vector<int>& axes) {
+template <class = void>
+reduction plan_reduction(const shape& dims, const order& preferred, const std::vector<int>& axes) {
   const auto reduced = [&](int a) { return std::find(axes.begin(), axes.end(), a) != axes.end(); };
   const auto fits = [&](const order& o) {
     int last = -1, changes = 0;
@@ -125,7 +128,8 @@ inline reduction plan_reduction(const shape& dims, const order& preferred, const
   return r;
 }
 
-inline kernels::prepared plain_reduce(dtype t, reduce_kind kind, const reduction& r) {
+template <class = void>
+kernels::prepared plain_reduce(dtype t, reduce_kind kind, const reduction& r) {
   return plain_kernel("integer reduce", [=](const kernels::operands& io, work_range) {
     with_type(t, [&](auto zero) {
       using T = decltype(zero);
@@ -157,7 +161,8 @@ inline kernels::prepared plain_reduce(dtype t, reduce_kind kind, const reduction
   });
 }
 
-inline void emit_reduce(emitter& e, const node& n, const op::reduce& r) {
+template <class = void>
+void emit_reduce(emitter& e, const node& n, const op::reduce& r) {
   const auto x = n.inputs[0], y = n.outputs[0];
   const auto axes = reduced_axes(e, n, r);
   const auto plan = plan_reduction(e.dims(x), e.order_of(x), axes);
@@ -191,7 +196,8 @@ inline void emit_reduce(emitter& e, const node& n, const op::reduce& r) {
   e.produced(y, dst);
 }
 
-inline void emit_softmax(emitter& e, const node& n, const op::softmax& s) {
+template <class = void>
+void emit_softmax(emitter& e, const node& n, const op::softmax& s) {
   e.require_reals(n);
   const auto x = n.inputs[0], y = n.outputs[0];
   const int rank = e.dims(x).rank();
@@ -214,8 +220,9 @@ inline void emit_softmax(emitter& e, const node& n, const op::softmax& s) {
 }
 
 /// y = x ∘ operand, into a slot of the same extents and order as x.
-inline int emit_affine(emitter& e, const node& n, binary_kind kind, int x, int operand,
-                       const shape& operand_dims) {
+template <class = void>
+int emit_affine(emitter& e, const node& n, binary_kind kind, int x, int operand,
+                const shape& operand_dims) {
   const slot s = e.slot_at(x);
   const int dst = e.create(s.value, dtype::f32, s.dims, s.memory);
   const operand_view b{operand_dims, plain_order(operand_dims.rank())};
@@ -224,7 +231,8 @@ inline int emit_affine(emitter& e, const node& n, binary_kind kind, int x, int o
   return dst;
 }
 
-inline void emit_layer_norm(emitter& e, const node& n, const op::layer_norm& l) {
+template <class = void>
+void emit_layer_norm(emitter& e, const node& n, const op::layer_norm& l) {
   e.require_reals(n);
   const auto x = n.inputs[0], y = n.outputs[0];
   const int rank = e.dims(x).rank();
@@ -239,8 +247,10 @@ inline void emit_layer_norm(emitter& e, const node& n, const op::layer_norm& l) 
   tensor s, b;
   const bool inside = fits(scale) && fits(bias);
   if (inside) {
-    if (scale != none) args.scale = (s = e.real_constant(scale)).view<float>().data();
-    if (bias != none) args.bias = (b = e.real_constant(bias)).view<float>().data();
+    if (scale != none) s = e.real_constant(scale);
+    if (bias != none) b = e.real_constant(bias);
+    if (scale != none) args.scale = s.view<float>().data();
+    if (bias != none) args.bias = b.view<float>().data();
   }
   const int src = e.real_plain(x);
   int dst = e.create_real(y, plain_order(rank));
@@ -253,13 +263,15 @@ inline void emit_layer_norm(emitter& e, const node& n, const op::layer_norm& l) 
 }
 
 /// [c] seen as [c, 1, …] so that it broadcasts over n c d….
-inline shape channel_shape(const shape& x) {
+template <class = void>
+shape channel_shape(const shape& x) {
   shape s(std::vector<std::int64_t>(static_cast<std::size_t>(x.rank() - 1), 1));
   s[0] = x[1];
   return s;
 }
 
-inline void emit_group_norm(emitter& e, const node& n, const op::group_norm& g) {
+template <class = void>
+void emit_group_norm(emitter& e, const node& n, const op::group_norm& g) {
   e.require_reals(n);
   const auto x = n.inputs[0], y = n.outputs[0];
   const int rank = e.dims(x).rank();
@@ -276,7 +288,8 @@ inline void emit_group_norm(emitter& e, const node& n, const op::group_norm& g) 
 }
 
 /// y = x · a + b per channel, with a = scale / √(variance + ε) and b = bias − mean · a.
-inline void emit_batch_norm(emitter& e, const node& n, const op::batch_norm& b) {
+template <class = void>
+void emit_batch_norm(emitter& e, const node& n, const op::batch_norm& b) {
   e.require_reals(n);
   const auto x = n.inputs[0], y = n.outputs[0];
   for (std::size_t i = 1; i < 5; ++i)
@@ -302,7 +315,8 @@ inline void emit_batch_norm(emitter& e, const node& n, const op::batch_norm& b) 
   e.produced(y, dst);
 }
 
-inline void emit_local_response_norm(emitter& e, const node& n, const op::local_response_norm& l) {
+template <class = void>
+void emit_local_response_norm(emitter& e, const node& n, const op::local_response_norm& l) {
   e.require_reals(n);
   const auto x = n.inputs[0], y = n.outputs[0];
   const auto o = channels_last(e.dims(x).rank());

@@ -21,7 +21,8 @@ struct grid {
   }
 };
 
-inline grid grid_of(const emitter& e, const node& n, std::int64_t axis_attribute, dtype fallback) {
+template <class = void>
+grid grid_of(const emitter& e, const node& n, std::int64_t axis_attribute, dtype fallback) {
   const auto who = "lower: node '" + n.name + "' (" + op_name(n.what) + ")";
   const auto* s = e.constant(n.inputs[1]);
   const auto zero_id = n.inputs.size() > 2 ? n.inputs[2] : none;
@@ -54,7 +55,8 @@ inline grid grid_of(const emitter& e, const node& n, std::int64_t axis_attribute
   return g;
 }
 
-inline void emit_quantize_linear(emitter& e, const node& n, const op::quantize_linear& q) {
+template <class = void>
+void emit_quantize_linear(emitter& e, const node& n, const op::quantize_linear& q) {
   const auto x = n.inputs[0], y = n.outputs[0];
   const auto g = grid_of(e, n, q.axis, dtype::u8);
   const int src = e.real_plain(x);
@@ -74,7 +76,8 @@ inline void emit_quantize_linear(emitter& e, const node& n, const op::quantize_l
   e.produced(y, dst);
 }
 
-inline void emit_dequantize_linear(emitter& e, const node& n, const op::dequantize_linear& q) {
+template <class = void>
+void emit_dequantize_linear(emitter& e, const node& n, const op::dequantize_linear& q) {
   const auto x = n.inputs[0], y = n.outputs[0];
   const auto t = e.at(x).type;
   const auto g = grid_of(e, n, q.axis, t);

@@ -25,7 +25,8 @@ struct recurrent_call {
   std::int64_t rows() const { return steps * batch; }
 };
 
-inline recurrent_call recurrent_call_of(const emitter& e, const node& n, const op::recurrent& what) {
+template <class = void>
+recurrent_call recurrent_call_of(const emitter& e, const node& n, const op::recurrent& what) {
   namespace port = op::recurrent_port;
   const shape& x = e.dims(n.inputs[port::x]);
   return {n, what, x[what.batch_first ? 1 : 0], x[what.batch_first ? 0 : 1], x[2], e.dims(n.inputs[port::r])[2]};
@@ -36,7 +37,8 @@ struct code_rows {
   tensor codes;
   std::vector<float> scale;
 };
-inline code_rows rows_of(const emitter& e, value_id id, std::int64_t direction) {
+template <class = void>
+code_rows rows_of(const emitter& e, value_id id, std::int64_t direction) {
   const tensor& all = *e.constant(id);
   const auto rows = all.dims()[1], columns = all.dims()[2];
   code_rows r{tensor(dtype::s8, {rows, columns}), {}};
@@ -50,7 +52,8 @@ inline code_rows rows_of(const emitter& e, value_id id, std::int64_t direction) 
 }
 
 /// Why the weights of one product can't be used as codes; empty if they can.
-inline std::string weight_refusal(const emitter& e, value_id w, const char* name, const code& with) {
+template <class = void>
+std::string weight_refusal(const emitter& e, value_id w, const char* name, const code& with) {
   const auto& v = e.at(w);
   const std::string its = std::string("its ") + name;
   if (!v.constant) return its + " is not constant";
@@ -68,7 +71,8 @@ inline std::string weight_refusal(const emitter& e, value_id w, const char* name
 }
 
 /// Why the products can't run on codes; empty if they can.
-inline std::string recurrent_refusal(const emitter& e, const recurrent_call& c) {
+template <class = void>
+std::string recurrent_refusal(const emitter& e, const recurrent_call& c) {
   namespace port = op::recurrent_port;
   if (!e.has_codes(c.operand(port::x))) return "its input is not quantized to 8 bits per tensor";
   const auto h = c.operand(port::initial_h);
@@ -78,8 +82,9 @@ inline std::string recurrent_refusal(const emitter& e, const recurrent_call& c) 
 }
 
 /// u8 [rows, k] · s8 [columns, k]ᵀ → f32, each column by its scale.
-inline kernels::prepared code_product(const emitter& e, const code& x, const code_rows& w, std::int64_t rows,
-                                      std::pair<std::int64_t, std::int64_t> columns) {
+template <class = void>
+kernels::prepared code_product(const emitter& e, const code& x, const code_rows& w, std::int64_t rows,
+                               std::pair<std::int64_t, std::int64_t> columns) {
   const auto k = w.codes.dims()[1];
   kernels::qconv_args args{.geometry = {},
                            .weights = w.codes.view<std::int8_t>().data() + columns.first * k,
@@ -99,7 +104,8 @@ inline kernels::prepared code_product(const emitter& e, const code& x, const cod
 }
 
 /// f32 [d][t·n][g·h] = x · Wᵀ
-inline int emit_input_products(emitter& e, const recurrent_call& c, bool on_codes) {
+template <class = void>
+int emit_input_products(emitter& e, const recurrent_call& c, bool on_codes) {
   namespace port = op::recurrent_port;
   const auto x = c.operand(port::x), w = c.operand(port::w);
   const auto d = c.what.directions(), g = c.gates();
@@ -128,8 +134,9 @@ inline int emit_input_products(emitter& e, const recurrent_call& c, bool on_code
 }
 
 /// h · Rᵀ of one direction: all gates at once, or of a gru that resets first its two gates, then its state.
-inline std::vector<hidden_product> hidden_products(const emitter& e, const recurrent_call& c, std::int64_t direction,
-                                                   bool on_codes) {
+template <class = void>
+std::vector<hidden_product> hidden_products(const emitter& e, const recurrent_call& c, std::int64_t direction,
+                                            bool on_codes) {
   namespace port = op::recurrent_port;
   const auto r = c.operand(port::r);
   const auto h = c.hidden;
@@ -162,7 +169,8 @@ inline std::vector<hidden_product> hidden_products(const emitter& e, const recur
 }
 
 /// Constants go into the kernel; what is computed becomes a source of the step.
-inline std::vector<int> recurrent_sources(emitter& e, const recurrent_call& c, int gates, recurrence& k) {
+template <class = void>
+std::vector<int> recurrent_sources(emitter& e, const recurrent_call& c, int gates, recurrence& k) {
   namespace port = op::recurrent_port;
   std::vector<int> src{gates};
   const auto state = [&](std::size_t p, int& position) {
@@ -197,7 +205,8 @@ inline std::vector<int> recurrent_sources(emitter& e, const recurrent_call& c, i
   return src;
 }
 
-inline void emit_recurrent(emitter& e, const node& n, const op::recurrent& what) {
+template <class = void>
+void emit_recurrent(emitter& e, const node& n, const op::recurrent& what) {
   namespace port = op::recurrent_port;
   const auto c = recurrent_call_of(e, n, what);
   for (std::size_t p = 0; p < n.inputs.size(); ++p) {

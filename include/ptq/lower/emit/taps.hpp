@@ -26,7 +26,8 @@ struct axis_taps {
   }
 };
 
-inline axis_taps pad_taps(op::pad::mode how, std::int64_t in, std::int64_t out, std::int64_t begin) {
+template <class = void>
+axis_taps pad_taps(op::pad::mode how, std::int64_t in, std::int64_t out, std::int64_t begin) {
   axis_taps t;
   for (std::int64_t i = 0; i < out; ++i) {
     auto at = i - begin;
@@ -48,8 +49,9 @@ inline axis_taps pad_taps(op::pad::mode how, std::int64_t in, std::int64_t out, 
 }
 
 /// Where output coordinate i lies on the input axis.
-inline double source_coordinate(const op::resize& r, double i, double in, double out, double scale,
-                                double start, double end) {
+template <class = void>
+double source_coordinate(const op::resize& r, double i, double in, double out, double scale,
+                         double start, double end) {
   switch (r.at) {
     case op::resize::coordinates::half_pixel: return (i + 0.5) / scale - 0.5;
     case op::resize::coordinates::half_pixel_symmetric: {
@@ -65,7 +67,8 @@ inline double source_coordinate(const op::resize& r, double i, double in, double
   }
 }
 
-inline double nearest_coordinate(op::resize::rounding how, double x) {
+template <class = void>
+double nearest_coordinate(op::resize::rounding how, double x) {
   switch (how) {
     case op::resize::rounding::round_prefer_floor: return std::ceil(x - 0.5);
     case op::resize::rounding::round_prefer_ceil: return std::floor(x + 0.5);
@@ -74,7 +77,8 @@ inline double nearest_coordinate(op::resize::rounding how, double x) {
   }
 }
 
-inline double interpolation_weight(const op::resize& r, double distance) {
+template <class = void>
+double interpolation_weight(const op::resize& r, double distance) {
   const double d = std::abs(distance);
   if (r.how == op::resize::mode::linear) return d < 1 ? 1 - d : 0;
   const double a = static_cast<double>(r.cubic_a);
@@ -83,8 +87,9 @@ inline double interpolation_weight(const op::resize& r, double distance) {
   return 0;
 }
 
-inline axis_taps resize_taps(const op::resize& r, int axis, const shape& in_dims, const shape& out_dims,
-                             const tensor* scales, const tensor* roi) {
+template <class = void>
+axis_taps resize_taps(const op::resize& r, int axis, const shape& in_dims, const shape& out_dims,
+                      const tensor* scales, const tensor* roi) {
   const auto in = in_dims[axis], out = out_dims[axis];
   // Position of this axis among those that scales and roi list.
   int place = axis, listed = in_dims.rank();
@@ -148,7 +153,8 @@ struct tap_walk {
   std::int64_t rows = 1, columns = 1;
   bool straight = false;                        // the last axis is copied whole
 };
-inline tap_walk walk_of(const shape& in, const shape& out, const order& o, std::vector<axis_taps> taps) {
+template <class = void>
+tap_walk walk_of(const shape& in, const shape& out, const order& o, std::vector<axis_taps> taps) {
   tap_walk w;
   const auto strides = strides_in(in, o);
   for (int a : o) {
@@ -163,8 +169,9 @@ inline tap_walk walk_of(const shape& in, const shape& out, const order& o, std::
 }
 
 /// dst[i…] = src[tap(i)…], elements of `bytes` bytes.
-inline kernels::prepared gather_by_taps(int bytes, const shape& in, const shape& out, const order& o,
-                                        std::vector<axis_taps> taps) {
+template <class = void>
+kernels::prepared gather_by_taps(int bytes, const shape& in, const shape& out, const order& o,
+                                 std::vector<axis_taps> taps) {
   auto w = walk_of(in, out, o, std::move(taps));
   const auto rows = w.rows;
   return plain_kernel("index map", [w = std::move(w), width = static_cast<std::size_t>(bytes)](
@@ -191,8 +198,9 @@ inline kernels::prepared gather_by_taps(int bytes, const shape& in, const shape&
 }
 
 /// f32: dst = Σ weights · src over the taps of every axis, in increasing tap order.
-inline kernels::prepared blend_by_taps(const shape& in, const shape& out, const order& o,
-                                       std::vector<axis_taps> taps, float outside) {
+template <class = void>
+kernels::prepared blend_by_taps(const shape& in, const shape& out, const order& o,
+                                std::vector<axis_taps> taps, float outside) {
   auto w = walk_of(in, out, o, std::move(taps));
   const auto rows = w.rows;
   return plain_kernel("interpolate", [w = std::move(w), outside](const kernels::operands& io, work_range r) {

@@ -30,7 +30,8 @@ struct fused_adds {
   bool allowed = true;
 };
 
-inline std::int64_t weighted_macs(const kernels::conv_geometry& g) {
+template <class = void>
+std::int64_t weighted_macs(const kernels::conv_geometry& g) {
   return g.batch * g.out_h * g.out_w * g.out_c * g.kernel_h * g.kernel_w * g.group_in();
 }
 
@@ -45,7 +46,8 @@ kernels::prepared prepare_float(const emitter& e, kernels::entry<Args> kernels::
 
 /// Codes of constant weights less their zero points: what the kernels multiply. s8 where all fit 8
 /// bits, s16 otherwise; nothing where one needs more.
-inline std::optional<tensor> centred_weights(const emitter& e, value_id weights) {
+template <class = void>
+std::optional<tensor> centred_weights(const emitter& e, value_id weights) {
   const auto& q = *e.at(weights).quant;
   const tensor& codes = *e.constant(weights);
   std::size_t inner = 1;
@@ -76,7 +78,8 @@ inline std::optional<tensor> centred_weights(const emitter& e, value_id weights)
 }
 
 /// Why this call can't run in integers; empty if it can.
-inline std::string integer_refusal(const emitter& e, const weighted_call& call) {
+template <class = void>
+std::string integer_refusal(const emitter& e, const weighted_call& call) {
   const auto& x = e.at(call.input);
   const auto& w = e.at(call.weights);
   if ((x.quant && is_float8(x.quant->type)) || (w.quant && is_float8(w.quant->type)))
@@ -113,14 +116,16 @@ inline std::string integer_refusal(const emitter& e, const weighted_call& call) 
 }
 
 /// Whether codes or weights of this call are more than 8 bits.
-inline bool runs_wide(const emitter& e, const weighted_call& call, const tensor& weights) {
+template <class = void>
+bool runs_wide(const emitter& e, const weighted_call& call, const tensor& weights) {
   return !e.has_codes(call.input) || weights.type() != dtype::s8 ||
          (e.at(call.output).quant && !e.has_codes(call.output));
 }
 
 /// |bias| + Σ|w| · max|x − z| < 2^31 in every channel; weights are [out_c, taps].
-inline bool accumulator_fits(const tensor& weights, const tensor* bias, std::int64_t channels,
-                             std::int32_t x_zero_point) {
+template <class = void>
+bool accumulator_fits(const tensor& weights, const tensor* bias, std::int64_t channels,
+                      std::int32_t x_zero_point) {
   const auto w = weights.view<std::int8_t>();
   const auto taps = w.size() / static_cast<std::size_t>(channels);
   const std::int64_t reach = std::max(x_zero_point, 255 - x_zero_point);
@@ -134,8 +139,9 @@ inline bool accumulator_fits(const tensor& weights, const tensor* bias, std::int
 }
 
 /// Why the accumulator of this call is too narrow; empty if it is wide enough.
-inline std::string accumulator_refusal(const emitter& e, const weighted_call& call,
-                                       const tensor& weights) {
+template <class = void>
+std::string accumulator_refusal(const emitter& e, const weighted_call& call,
+                                const tensor& weights) {
   if (runs_wide(e, call, weights)) return "";  // 2^53 is out of reach: 2^22 products of 16 bits
   const tensor* bias = call.bias == none ? nullptr : e.constant(call.bias);
   return accumulator_fits(weights, bias, call.geometry.out_c, e.codes_of(call.input).zero_point)
@@ -144,21 +150,24 @@ inline std::string accumulator_refusal(const emitter& e, const weighted_call& ca
 }
 
 /// The node with the reason why it runs in float, where the caller meant it to run in integers.
-inline node explained(const emitter& e, const node& n, const std::string& why, bool meant) {
+template <class = void>
+node explained(const emitter& e, const node& n, const std::string& why, bool meant) {
   node copy = n;
   if (e.integers() && meant && copy.note.empty()) copy.note = why;
   return copy;
 }
 
 /// Codes that bound `act` on the grid `q`: clamping codes equals clamping reals first, as rounding is monotonic.
-inline std::pair<std::int32_t, std::int32_t> code_bounds(const clamp& act, const code& q) {
+template <class = void>
+std::pair<std::int32_t, std::int32_t> code_bounds(const clamp& act, const code& q) {
   const auto top = highest_code(q.type);
   return {quantize_value(act.low, q.scale, q.zero_point, 0, top),
           quantize_value(act.high, q.scale, q.zero_point, 0, top)};
 }
 
 /// How a sum or difference of the codes of a and b is computed.
-inline add_rule sum_of(const op::binary& what, const code& a, const code& b, const code& y) {
+template <class = void>
+add_rule sum_of(const op::binary& what, const code& a, const code& b, const code& y) {
   auto r = add_rule_of(a.scale, a.zero_point, what.kind == binary_kind::sub ? -b.scale : b.scale,
                        b.zero_point, y.scale, y.zero_point);
   std::tie(r.low, r.high) = code_bounds(what.act, y);
@@ -166,8 +175,9 @@ inline add_rule sum_of(const op::binary& what, const code& a, const code& b, con
 }
 
 /// The add that alone reads `y` and whose other operand is there already, or null.
-inline const node* residual_add(const emitter& e, value_id y, const fused_adds& adds,
-                                std::int32_t& index, int& port) {
+template <class = void>
+const node* residual_add(const emitter& e, value_id y, const fused_adds& adds,
+                         std::int32_t& index, int& port) {
   if (!adds.allowed || !adds.edges->single_consumer(y)) return nullptr;
   const auto use = adds.edges->consumers[static_cast<std::size_t>(y)][0];
   const auto& n = e.network().nodes[static_cast<std::size_t>(use.node)];
@@ -184,7 +194,8 @@ inline const node* residual_add(const emitter& e, value_id y, const fused_adds& 
 
 /// Emits the step of `call` with sums of 64 bits; weights [out_c, kernel_h, kernel_w, in_c / groups],
 /// s8 or s16.
-inline void emit_wide(emitter& e, const node& n, const weighted_call& call, const tensor& weights) {
+template <class = void>
+void emit_wide(emitter& e, const node& n, const weighted_call& call, const tensor& weights) {
   const auto in = e.codes_of(call.input);
   const auto& wq = *e.at(call.weights).quant;
   const tensor* bias = call.bias == none ? nullptr : e.constant(call.bias);
@@ -220,8 +231,9 @@ inline void emit_wide(emitter& e, const node& n, const weighted_call& call, cons
 }
 
 /// Emits the integer step of `call`; weights [out_c, kernel_h, kernel_w, in_c / groups].
-inline void emit_integer(emitter& e, const node& n, const weighted_call& call, const tensor& weights,
-                         fused_adds& adds) {
+template <class = void>
+void emit_integer(emitter& e, const node& n, const weighted_call& call, const tensor& weights,
+                  fused_adds& adds) {
   if (runs_wide(e, call, weights)) return emit_wide(e, n, call, weights);
   const auto in = e.codes_of(call.input);
   const auto& wq = *e.at(call.weights).quant;

@@ -110,7 +110,7 @@ inline int opset_for(const graph& g) {
   int opset = lowest_written_opset;
   for (const auto& n : g.nodes)
     opset = std::max(
-        opset, std::visit([&](const auto& o) { return detail_opset::needed(g, n, o); }, n.what));
+        opset, n.what.visit([&](const auto& o) { return detail_opset::needed(g, n, o); }));
   for (const auto& v : g.values)
     if (v.quant && detail_opset::float8(v.quant->type)) opset = std::max(opset, 19);
   for (const auto& v : g.values)
@@ -119,7 +119,7 @@ inline int opset_for(const graph& g) {
 }
 
 inline void write_node(exporter& e, const node& n) {
-  std::visit([&](const auto& o) { write(e, n, o); }, n.what);
+  n.what.visit([&](const auto& o) { write(e, n, o); });
 }
 
 }  // namespace ptq::onnx

@@ -9,12 +9,12 @@
 #endif
 
 #include "support/execute.hpp"
-#include "support/network.hpp"
+#include "support/graph_builder.hpp"
 #include "support/printed.hpp"
 
 using namespace ptq;
 using ptq_test::difference;
-using ptq_test::network;
+using ptq_test::graph_builder;
 using ptq_test::outcome;
 
 namespace {
@@ -23,14 +23,14 @@ namespace {
 constexpr double rounding = 4e-6;
 
 /// Text of the folded graph without its constants; the results are checked on the way.
-std::string folded(const network& n) {
+std::string folded(const graph_builder& n) {
   const auto g = fold(n.g);
   check(g);
   CHECK(difference(outcome(n.g), outcome(g)) < rounding);
   return ptq_test::printed_nodes(g);
 }
 
-value_id batch_norm(network& n, value_id x, std::int64_t channels, const std::string& name) {
+value_id batch_norm(graph_builder& n, value_id x, std::int64_t channels, const std::string& name) {
   return n.node(name, op::batch_norm{},
                 {x, n.floats(name + ".s", {channels}), n.floats(name + ".b", {channels}),
                  n.floats(name + ".m", {channels}), n.floats(name + ".v", {channels})},
@@ -47,7 +47,7 @@ op::conv padded_conv(std::int64_t groups = 1) {
 }  // namespace
 
 TEST_CASE("a batch-norm goes into the convolution before it") {
-  network n;
+  graph_builder n;
   const auto x = n.input("x", {1, 4, 5, 5});
   const auto c = n.node("conv", padded_conv(2), {x, n.floats("w", {6, 2, 3, 3})}, "c");
   n.output(batch_norm(n, c, 6, "bn"));
@@ -55,7 +55,7 @@ TEST_CASE("a batch-norm goes into the convolution before it") {
 }
 
 TEST_CASE("a batch-norm goes into a grouped transposed convolution") {
-  network n;
+  graph_builder n;
   const auto x = n.input("x", {1, 4, 3, 3});
   op::conv_transpose t;
   t.win.strides = {2, 2};
@@ -66,7 +66,7 @@ TEST_CASE("a batch-norm goes into a grouped transposed convolution") {
 }
 
 TEST_CASE("arithmetic per channel goes into the layer before it, in any spelling") {
-  network n;
+  graph_builder n;
   const auto x = n.input("x", {unknown, 4, 5, 5});
   auto v = n.node("conv", padded_conv(), {x, n.floats("w", {6, 4, 3, 3}), n.floats("b", {6})}, "c");
   v = n.node("mul", op::binary{binary_kind::mul, {}}, {n.floats("k1", {6, 1, 1}), v}, "v1");
@@ -79,7 +79,7 @@ TEST_CASE("arithmetic per channel goes into the layer before it, in any spelling
 }
 
 TEST_CASE("an added vector becomes the bias of a matrix product of any rank") {
-  network n;
+  graph_builder n;
   const auto x = n.input("x", {unknown, 7, 4});
   const auto m = n.node("mm", op::matmul{}, {x, n.floats("w", {4, 6})}, "m");
   n.output(n.node("add", op::binary{}, {n.floats("b", {6}), m}, "y"));
@@ -87,7 +87,7 @@ TEST_CASE("an added vector becomes the bias of a matrix product of any rank") {
 }
 
 TEST_CASE("a batch-norm before layers goes into all of them, unless padding would see its shift") {
-  network n;
+  graph_builder n;
   const auto x = n.input("x", {1, 4, 5, 5});
   const auto v = batch_norm(n, x, 4, "bn");
   const auto a = n.node("a", op::conv{}, {v, n.floats("wa", {6, 4, 3, 3})}, "ya");
@@ -99,7 +99,7 @@ TEST_CASE("a batch-norm before layers goes into all of them, unless padding woul
         "b: yb f32[1,6,3,3] = Conv(x, wb, bb)\n"
         "sum: y f32[1,6,3,3] = Add(ya, yb)\n");
 
-  network p;
+  graph_builder p;
   const auto px = p.input("x", {1, 4, 5, 5});
   p.output(
       p.node("a", padded_conv(), {batch_norm(p, px, 4, "bn"), p.floats("wa", {6, 4, 3, 3})}, "y"));
@@ -109,7 +109,7 @@ TEST_CASE("a batch-norm before layers goes into all of them, unless padding woul
 }
 
 TEST_CASE("a batch-norm before a product with transposed weights folds along its inner axis") {
-  network n;
+  graph_builder n;
   const auto x = n.input("x", {unknown, 4});
   op::matmul m;
   m.trans_b = true;
@@ -119,7 +119,7 @@ TEST_CASE("a batch-norm before a product with transposed weights folds along its
 }
 
 TEST_CASE("a batch-norm that others read stays out of the weights") {
-  network n;
+  graph_builder n;
   const auto x = n.input("x", {1, 4, 5, 5});
   const auto c = n.node("conv", padded_conv(), {x, n.floats("w", {4, 4, 3, 3})}, "c");
   n.output(n.node("sum", op::binary{}, {batch_norm(n, c, 4, "bn"), c}, "y"));
@@ -130,7 +130,7 @@ TEST_CASE("a batch-norm that others read stays out of the weights") {
 }
 
 TEST_CASE("weights that two layers share are folded for one of them alone") {
-  network n;
+  graph_builder n;
   const auto x = n.input("x", {1, 4, 5, 5});
   const auto w = n.floats("w", {4, 4, 3, 3});
   const auto a = n.node("a", padded_conv(), {x, w}, "ya");
@@ -142,7 +142,7 @@ TEST_CASE("weights that two layers share are folded for one of them alone") {
 }
 
 TEST_CASE("what would leave the range of f32 is not folded") {
-  network n;
+  graph_builder n;
   const auto x = n.input("x", {1, 1, 3, 3});
   const auto c = n.node("conv", op::conv{}, {x, n.floats("w", {1, 1, 1, 1}, {1e30f})}, "c");
   n.output(n.node("mul", op::binary{binary_kind::mul, {}}, {c, n.number("k", 1e30f)}, "y"));
@@ -151,7 +151,7 @@ TEST_CASE("what would leave the range of f32 is not folded") {
 }
 
 TEST_CASE("a value with qparams is neither folded through nor folded away") {
-  network n;
+  graph_builder n;
   const auto x = n.input("x", {1, 4, 5, 5});
   const auto c = n.node("conv", op::conv{}, {x, n.floats("w", {4, 4, 1, 1})}, "c");
   n.g[c].quant = qparams{dtype::u8, {0.1f}, {10}, -1};
@@ -163,7 +163,7 @@ TEST_CASE("a value with qparams is neither folded through nor folded away") {
 }
 
 TEST_CASE("constants are computed once, by the executor") {
-  network n;
+  graph_builder n;
   const auto x = n.input("x", {2, 3});
   const auto a = n.floats("a", {3}, {1.0f, 2.0f, 3.0f});
   const auto e = n.node("exp", op::unary{unary_kind::exp}, {a}, "e");
@@ -178,7 +178,7 @@ TEST_CASE("constants are computed once, by the executor") {
 }
 
 TEST_CASE("arithmetic on known extents disappears, a free batch becomes -1") {
-  network n;
+  graph_builder n;
   const auto x = n.input("x", {unknown, 4, 3, 3});
   const auto e = n.node("shape", op::shape_of{}, {x}, "e");
   const auto batch = n.node("pick", op::gather{}, {e, n.integers("zero", {0})}, "b");
@@ -191,7 +191,7 @@ TEST_CASE("arithmetic on known extents disappears, a free batch becomes -1") {
 }
 
 TEST_CASE("a few bytes do not become a gigabyte") {
-  network n;
+  graph_builder n;
   const auto x = n.input("x", {1});
   const auto big =
       n.node("big", op::constant_of_shape{}, {n.integers("s", {1 << 15, 1 << 14})}, "big");
@@ -201,7 +201,7 @@ TEST_CASE("a few bytes do not become a gigabyte") {
 }
 
 TEST_CASE("nodes that change nothing disappear") {
-  network n;
+  graph_builder n;
   const auto x = n.input("x", {unknown, 4, 3, 3});
   auto v = n.node("start", op::unary{unary_kind::exp}, {x}, "v0");
   v = n.node("identity", op::identity{}, {v}, "v1");
@@ -223,7 +223,7 @@ TEST_CASE("nodes that change nothing disappear") {
 }
 
 TEST_CASE("a constant that widens its operand is no no-op") {
-  network n;
+  graph_builder n;
   const auto x = n.input("x", {3});
   n.output(
       n.node("wide", op::binary{binary_kind::mul, {}}, {x, n.floats("o", {2, 1}, {1, 1})}, "y"));
@@ -231,7 +231,7 @@ TEST_CASE("a constant that widens its operand is no no-op") {
 }
 
 TEST_CASE("a slice that turns an axis round is no no-op") {
-  network n;
+  graph_builder n;
   const auto x = n.input("x", {3});
   n.output(n.node(
       "turn", op::slice{},
@@ -241,7 +241,7 @@ TEST_CASE("a slice that turns an axis round is no no-op") {
 }
 
 TEST_CASE("chains of reshapes and of transposes become one") {
-  network n;
+  graph_builder n;
   const auto x = n.input("x", {unknown, 4, 6});
   auto v = n.node("r1", op::reshape{}, {x, n.integers("s1", {-1, 24})}, "v1");
   v = n.node("r2", op::reshape{op::reshape::kind::unsqueeze, false, 1}, {v, n.integers("a", {2})},

@@ -8,12 +8,12 @@
 #include <ptq/fuse.hpp>
 
 #include "support/execute.hpp"
-#include "support/network.hpp"
+#include "support/graph_builder.hpp"
 #include "support/printed.hpp"
 
 using namespace ptq;
 using ptq_test::difference;
-using ptq_test::network;
+using ptq_test::graph_builder;
 using ptq_test::outcome;
 
 namespace {
@@ -24,7 +24,7 @@ constexpr double rounding = 1e-5;
 constexpr auto add = binary_kind::add, sub = binary_kind::sub, mul = binary_kind::mul,
                divide = binary_kind::div, power = binary_kind::pow;
 
-std::string fused(const network& n) {
+std::string fused(const graph_builder& n) {
   const auto g = fuse(fold(n.g));
   check(g);
   CHECK(difference(outcome(n.g), outcome(g)) < rounding);
@@ -33,7 +33,7 @@ std::string fused(const network& n) {
 
 /// Adds nodes named after their results.
 struct writer {
-  network n;
+  graph_builder n;
   value_id x;
   explicit writer(shape dims) : x(n.input("x", std::move(dims))) {}
   value_id op2(binary_kind k, value_id a, value_id b, const std::string& y) {
@@ -298,11 +298,11 @@ TEST_CASE("a product of rank 3 becomes rows, shared by the products of one value
   const auto k = w.n.node("k", op::matmul{}, {w.x, w.n.floats("wk", {8, 6})}, "vk");
   const auto r = w.op1(unary_kind::relu, q, "r");
   CHECK(w.fused_to(w.op2(add, r, k, "y")) ==
-        "q_to_rows: x_rows f32[?,8] = Reshape(x, x_rows_shape)\n"
+        "q_to_rows: x_rows f32[?,8] = Reshape(x, rows_shape)\n"
         "q: r_rows f32[?,6] = MatMul(x_rows, wq, b) clamp=[0,inf]\n"
-        "q_from_rows: r f32[?,5,6] = Reshape(r_rows, r_shape)\n"
+        "q_from_rows: r f32[?,5,6] = Reshape(r_rows, rows_shape_1)\n"
         "k: vk_rows f32[?,6] = MatMul(x_rows, wk)\n"
-        "k_from_rows: vk f32[?,5,6] = Reshape(vk_rows, vk_shape)\n"
+        "k_from_rows: vk f32[?,5,6] = Reshape(vk_rows, rows_shape_1)\n"
         "y: y f32[?,5,6] = Add(r, vk)\n");
 }
 
@@ -323,11 +323,11 @@ TEST_CASE("a batch-norm between transposes goes into the products behind it") {
   const auto q = w.n.node("q", op::matmul{}, {v, w.n.floats("wq", {8, 6})}, "vq");
   const auto k = w.n.node("k", op::matmul{}, {v, w.n.floats("wk", {8, 6})}, "vk");
   CHECK(w.fused_to(w.op2(mul, q, k, "y")) ==
-        "q_to_rows: x_rows f32[?,8] = Reshape(x, x_rows_shape)\n"
+        "q_to_rows: x_rows f32[?,8] = Reshape(x, rows_shape)\n"
         "q: vq_rows f32[?,6] = MatMul(x_rows, wq, q_bias)\n"
-        "q_from_rows: vq f32[?,5,6] = Reshape(vq_rows, vq_shape)\n"
+        "q_from_rows: vq f32[?,5,6] = Reshape(vq_rows, rows_shape_1)\n"
         "k: vk_rows f32[?,6] = MatMul(x_rows, wk, k_bias)\n"
-        "k_from_rows: vk f32[?,5,6] = Reshape(vk_rows, vk_shape)\n"
+        "k_from_rows: vk f32[?,5,6] = Reshape(vk_rows, rows_shape_1)\n"
         "y: y f32[?,5,6] = Mul(vq, vk)\n");
 }
 

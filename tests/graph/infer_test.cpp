@@ -7,15 +7,15 @@
 
 #include <ptq/graph/infer.hpp>
 
-#include "../support/network.hpp"
+#include "../support/graph_builder.hpp"
 
 using namespace ptq;
-using ptq_test::network;
+using ptq_test::graph_builder;
 
 namespace {
 
 /// "f32[1,2]" of the first result of a one-node graph, or the text of the error.
-std::string result(network& n, operation what, std::vector<value_id> inputs) {
+std::string result(graph_builder& n, operation what, std::vector<value_id> inputs) {
   n.node("n", std::move(what), std::move(inputs), "y");
   try {
     const auto g = infer(n.g);
@@ -27,7 +27,7 @@ std::string result(network& n, operation what, std::vector<value_id> inputs) {
 }
 
 std::string of(shape x, operation what, dtype t = dtype::f32) {
-  network n;
+  graph_builder n;
   const auto id = n.input("x", std::move(x), t);
   return result(n, std::move(what), {id});
 }
@@ -37,7 +37,7 @@ op::window window(op::ints kernel, op::ints strides, op::ints pads) {
 }
 
 std::string conv_result(shape x, shape w, op::conv o, std::optional<shape> bias = {}) {
-  network n;
+  graph_builder n;
   std::vector<value_id> in{n.input("x", std::move(x)), n.floats("w", w)};
   if (bias) in.push_back(n.floats("b", *bias));
   return result(n, std::move(o), std::move(in));
@@ -80,7 +80,7 @@ TEST_CASE("auto_pad puts the odd element at the end for upper and at the begin f
 }
 
 TEST_CASE("a transposed convolution inverts the window count") {
-  network n;
+  graph_builder n;
   op::conv_transpose c;
   c.win = window({3, 3}, {2, 2}, {1, 1, 1, 1});
   c.output_padding = {1, 1};
@@ -89,7 +89,7 @@ TEST_CASE("a transposed convolution inverts the window count") {
   // 2·(5 − 1) + 1 + 3 − 2
   CHECK(result(n, c, {x, w}) == "f32[1,4,10,?]");
 
-  network m;
+  graph_builder m;
   op::conv_transpose fixed;
   fixed.win.strides = {3, 2};
   fixed.output_padding = {1, 1};
@@ -133,7 +133,7 @@ TEST_CASE("ceil mode adds a window only if it starts inside the input or the lef
 
 TEST_CASE("matrix products follow numpy and Gemm") {
   const auto product = [](shape a, shape b, op::matmul o = {}) {
-    network n;
+    graph_builder n;
     const auto x = n.input("a", std::move(a)), y = n.input("b", std::move(b));
     return result(n, o, {x, y});
   };
@@ -149,7 +149,7 @@ TEST_CASE("matrix products follow numpy and Gemm") {
 
 TEST_CASE("elementwise operands broadcast, or the error shows both") {
   const auto sum = [](shape a, shape b, binary_kind k = binary_kind::add) {
-    network n;
+    graph_builder n;
     const auto x = n.input("a", std::move(a)), y = n.input("b", std::move(b));
     return result(n, op::binary{k, {}}, {x, y});
   };
@@ -162,7 +162,7 @@ TEST_CASE("elementwise operands broadcast, or the error shows both") {
 }
 
 TEST_CASE("free extents with one name are one extent, others may differ") {
-  network n;
+  graph_builder n;
   const auto a = n.input("a", {unknown, 4}, dtype::f32, {"batch", ""});
   const auto b = n.input("b", {unknown, 4}, dtype::f32, {"batch", ""});
   const auto sum = n.node("sum", op::binary{}, {a, b}, "s");
@@ -177,7 +177,7 @@ TEST_CASE("free extents with one name are one extent, others may differ") {
 }
 
 TEST_CASE("a batch read from a shape cancels in a reshape") {
-  network n;
+  graph_builder n;
   const auto x = n.input("x", {unknown, 5, 48});
   const auto e = n.node("shape", op::shape_of{}, {x}, "e");
   const auto batch = n.node("pick", op::gather{}, {e, n.integers("zero", {0})}, "b");
@@ -188,7 +188,7 @@ TEST_CASE("a batch read from a shape cancels in a reshape") {
 }
 
 TEST_CASE("arithmetic on shapes is followed through casts, slices, products and choices") {
-  network n;
+  graph_builder n;
   const auto x = n.input("x", {unknown, 3, 8, 6});
   const auto e = n.node("shape", op::shape_of{}, {x}, "e");
   const auto tail =
@@ -207,7 +207,7 @@ TEST_CASE("arithmetic on shapes is followed through casts, slices, products and 
   n.output(y);
   CHECK(infer(n.g)[y].dims == shape{unknown, 3, 20, 15});
 
-  network m;
+  graph_builder m;
   const auto z = m.input("z", {2, 3, 4});
   const auto f = m.node("shape", op::shape_of{}, {z}, "e");
   const auto count = m.node("count", op::reduce{reduce_kind::prod, true, false},
@@ -218,7 +218,7 @@ TEST_CASE("arithmetic on shapes is followed through casts, slices, products and 
 }
 
 TEST_CASE("the target of Expand in torch's spelling keeps the free batch") {
-  network n;
+  graph_builder n;
   const auto token = n.floats("token", {1, 1, 48});
   const auto x = n.input("x", {unknown, 4, 48});
   const auto e = n.node("shape", op::shape_of{}, {x}, "e");
@@ -235,7 +235,7 @@ TEST_CASE("the target of Expand in torch's spelling keeps the free batch") {
 
 TEST_CASE("reshape copies, infers and checks") {
   const auto to = [](shape x, std::vector<std::int64_t> target) {
-    network n;
+    graph_builder n;
     const auto id = n.input("x", std::move(x));
     return result(n, op::reshape{}, {id, n.integers("t", std::move(target))});
   };
@@ -252,7 +252,7 @@ TEST_CASE("reshape copies, infers and checks") {
   CHECK(of({2, 3, 4}, op::reshape{op::reshape::kind::flatten, false, 1}) == "f32[2,12]");
   CHECK(of({unknown, 3, 4}, op::reshape{op::reshape::kind::flatten, false, 1}) == "f32[?,12]");
   CHECK(of({1, 3, 1}, op::reshape{op::reshape::kind::squeeze, false, 1}) == "f32[3]");
-  network n;
+  graph_builder n;
   const auto x = n.input("x", {3, 4});
   CHECK(result(n, op::reshape{op::reshape::kind::unsqueeze, false, 1},
                {x, n.integers("axes", {0, -1})}) == "f32[1,3,4,1]");
@@ -265,22 +265,22 @@ TEST_CASE("movers of elements") {
         "infer: node 'n' (Transpose): perm: expected a permutation of 3 axes, got [0,2,2]");
   CHECK(of({1, 8, 2, 3}, op::depth_to_space{2, false, false}) == "f32[1,2,4,6]");
   CHECK(of({1, 2, 4, 6}, op::depth_to_space{2, false, true}) == "f32[1,8,2,3]");
-  network a;
+  graph_builder a;
   const auto ax = a.input("x", {2, unknown, 4}), ay = a.input("y", {2, 5, 3});
   CHECK(result(a, op::concat{2}, {ax, ay}) == "f32[2,5,7]");
-  network b;
+  graph_builder b;
   const auto bx = b.input("x", {2, 3});
   CHECK(result(b, op::tile{}, {bx, b.integers("r", {2, 1})}) == "f32[4,3]");
-  network c;
+  graph_builder c;
   const auto cx = c.input("x", {1, 3, 4, 4});
   CHECK(result(c, op::pad{}, {cx, c.integers("p", {0, 0, 1, 2, 0, 0, 3, -1})}) == "f32[1,3,8,5]");
-  network d;
+  graph_builder d;
   const auto dx = d.input("x", {5, 7}), di = d.input("i", {2, 3}, dtype::s64);
   CHECK(result(d, op::gather{op::gather::kind::axis, 1, 0}, {dx, di}) == "f32[5,2,3]");
-  network e;
+  graph_builder e;
   const auto ex = e.input("x", {5, 7, 2}), ei = e.input("i", {4, 2}, dtype::s64);
   CHECK(result(e, op::gather{op::gather::kind::nd, 0, 0}, {ex, ei}) == "f32[4,2]");
-  network f;
+  graph_builder f;
   const auto fx = f.input("x", {5}), fi = f.integers("i", {5});
   CHECK(result(f, op::gather{}, {fx, fi}) ==
         "infer: node 'n' (Gather): index: expected [-5,5), got 5");
@@ -288,7 +288,7 @@ TEST_CASE("movers of elements") {
 
 TEST_CASE("slices clamp, step and run backwards") {
   const auto cut = [](std::int64_t start, std::int64_t end, std::int64_t step) {
-    network n;
+    graph_builder n;
     const auto x = n.input("x", {10});
     return result(n, op::slice{},
                   {x, n.integers("s", {start}), n.integers("e", {end}), n.integers("a", {0}),
@@ -305,13 +305,13 @@ TEST_CASE("slices clamp, step and run backwards") {
 }
 
 TEST_CASE("split shares an axis out, the last part smaller if need be") {
-  network n;
+  graph_builder n;
   const auto x = n.input("x", {7, 2});
   const auto parts = n.nodes("s", op::split{0}, {x}, {"a", "b", "c"});
   const auto g = infer(n.g);
   CHECK(g[parts[0]].dims == shape{3, 2});
   CHECK(g[parts[2]].dims == shape{1, 2});
-  network m;
+  graph_builder m;
   const auto y = m.input("x", {7, 2});
   CHECK(result(m, op::split{0}, {y, m.integers("sizes", {3})}) ==
         "infer: node 'n' (Split): sum of sizes [3]: expected 3, got 7");
@@ -319,7 +319,7 @@ TEST_CASE("split shares an axis out, the last part smaller if need be") {
 
 TEST_CASE("reductions keep or drop their axes") {
   const auto mean = [](op::reduce o, std::vector<std::int64_t> axes) {
-    network n;
+    graph_builder n;
     const auto x = n.input("x", {2, 3, 4});
     return result(n, o, {x, n.integers("a", std::move(axes))});
   };
@@ -329,7 +329,7 @@ TEST_CASE("reductions keep or drop their axes") {
   CHECK(mean({}, {3}) == "infer: node 'n' (ReduceMean): axes: expected [-3,3), got 3");
   CHECK(of({2, 3, 4}, op::reduce{reduce_kind::max, false, false}) == "f32[]");
   CHECK(of({2, 3, 4}, op::arg_reduce{true, 1, false, false}) == "s64[2,4]");
-  network n;
+  graph_builder n;
   const auto x = n.input("x", {2, 9});
   CHECK(result(n, op::top_k{}, {x, n.integers("k", {4})}) == "f32[2,4]");
 }
@@ -339,32 +339,32 @@ TEST_CASE("what keeps extents checks what stands beside them") {
         "infer: node 'n' (Softmax): axis: expected [-2,2), got 2");
   CHECK(of({2, 3}, op::unary{unary_kind::is_nan}) == "bool[2,3]");
   CHECK(of({2, 3}, op::cast{dtype::s32}) == "s32[2,3]");
-  network n;
+  graph_builder n;
   const auto x = n.input("x", {2, 3, 4});
   CHECK(
       result(n, op::batch_norm{},
              {x, n.floats("s", {3}), n.floats("b", {3}), n.floats("m", {4}), n.floats("v", {3})}) ==
       "infer: node 'n' (BatchNormalization): mean: expected [3], got [4]");
-  network m;
+  graph_builder m;
   const auto y = m.input("x", {2, 6, 4});
   CHECK(result(m, op::group_norm{1e-5f, 4}, {y, m.floats("s", {6}), m.floats("b", {6})}) ==
         "infer: node 'n' (GroupNormalization): groups: expected a divisor of 6 channels, got 4");
 }
 
 TEST_CASE("range and constant_of_shape know their length") {
-  network n;
+  graph_builder n;
   CHECK(result(n, op::range{}, {n.integer("a", 2), n.integer("b", 9), n.integer("c", 3)}) ==
         "s64[3]");
-  network m;
+  graph_builder m;
   CHECK(result(m, op::constant_of_shape{}, {m.integers("s", {2, 5})}) == "f32[2,5]");
-  network h;
+  graph_builder h;
   CHECK(result(h, op::constant_of_shape{}, {h.integers("s", {std::int64_t{1} << 40})}) ==
         "infer: node 'n' (ConstantOfShape): shape: expected an extent in [0,2147483648], got "
         "1099511627776");
 }
 
 TEST_CASE("binding fixes free dimensions, all of one name at once, and refuses what is fixed") {
-  network n;
+  graph_builder n;
   const auto a = n.input("a", {unknown, 4}, dtype::f32, {"batch", ""});
   const auto b = n.input("b", {unknown, 4}, dtype::f32, {"batch", ""});
   const auto y = n.node("sum", op::binary{}, {a, b}, "y");
@@ -384,7 +384,7 @@ TEST_CASE("binding fixes free dimensions, all of one name at once, and refuses w
 }
 
 TEST_CASE("a constant with codes has the real type") {
-  network n;
+  graph_builder n;
   const auto w = n.g.add_constant("w", tensor::from<std::int8_t>({2}, {1, 2}));
   n.g[w].quant = qparams{dtype::s8, {0.5f}, {0}, -1};
   n.g[w].type = dtype::f32;

@@ -4,13 +4,13 @@
 #include <ptq/graph/infer.hpp>
 #include <ptq/graph/print.hpp>
 
-#include "../support/network.hpp"
+#include "../support/graph_builder.hpp"
 
 using namespace ptq;
-using ptq_test::network;
+using ptq_test::graph_builder;
 
 TEST_CASE("a graph prints one line per input, constant, node and output") {
-  network n;
+  graph_builder n;
   const auto x = n.input("x", {unknown, 3, 8, 8});
   op::conv c;
   c.win.pads = {1, 1, 1, 1};
@@ -34,7 +34,7 @@ TEST_CASE("a graph prints one line per input, constant, node and output") {
 }
 
 TEST_CASE("qparams, absent operands and unknown ranks show") {
-  network n;
+  graph_builder n;
   const auto x = n.input("x", {2});
   n.g[x].quant = qparams{dtype::u8, {0.05f}, {128}, -1};
   const auto w = n.floats("w", {3, 3});

@@ -5,16 +5,16 @@
 #include <ptq/graph/print.hpp>
 #include <ptq/graph/rewrite.hpp>
 
-#include "../support/network.hpp"
+#include "../support/graph_builder.hpp"
 
 using namespace ptq;
-using ptq_test::network;
+using ptq_test::graph_builder;
 
 namespace {
 
 /// x → a → b → y, all unary; returns the ids of b's and y's nodes' results.
-network chain() {
-  network n;
+graph_builder chain() {
+  graph_builder n;
   const auto x = n.input("x", {2});
   const auto a = n.node("na", op::unary{unary_kind::exp}, {x}, "a");
   const auto b = n.node("nb", op::identity{}, {a}, "b");
@@ -42,7 +42,7 @@ TEST_CASE("a bypassed node's readers read its operand") {
 }
 
 TEST_CASE("an output of the graph keeps its name when the node that makes it is bypassed") {
-  network n;
+  graph_builder n;
   const auto x = n.input("x", {2});
   const auto a = n.node("na", op::unary{unary_kind::exp}, {x}, "a");
   const auto y = n.node("ny", op::identity{}, {a}, "y");
@@ -55,7 +55,7 @@ TEST_CASE("an output of the graph keeps its name when the node that makes it is 
 }
 
 TEST_CASE("an identity between an input and an output stays") {
-  network n;
+  graph_builder n;
   const auto x = n.input("x", {2});
   n.output(n.node("ny", op::identity{}, {x}, "y"));
   rewriter edit(n.g);
@@ -63,7 +63,7 @@ TEST_CASE("an identity between an input and an output stays") {
 }
 
 TEST_CASE("what nobody reads any more goes at once, through any depth") {
-  network n;
+  graph_builder n;
   const auto x = n.input("x", {2});
   auto v = x;
   for (int i = 0; i < 5000; ++i)
@@ -91,7 +91,7 @@ TEST_CASE("inserted nodes stand beside their anchor and get names of their own")
 }
 
 TEST_CASE("a shared constant is replaced for one reader alone") {
-  network n;
+  graph_builder n;
   const auto x = n.input("x", {2});
   const auto k = n.number("k", 2.0f);
   const auto a = n.node("na", op::binary{}, {x, k}, "a");
@@ -118,7 +118,7 @@ TEST_CASE("no match looks through a value with qparams") {
 }
 
 TEST_CASE("numbers match within the precision of a half") {
-  network n;
+  graph_builder n;
   n.number("k", 0.70703125f);  // 1/√2 rounded to 11 bits
   n.floats("v", {2});
   rewriter edit(n.g);

@@ -13,11 +13,11 @@
 #include <ptq/import.hpp>
 #include <ptq/lower.hpp>
 
-#include "support/network.hpp"
+#include "support/graph_builder.hpp"
 #include "support/onnx_model.hpp"
 
 using namespace ptq;
-using ptq_test::network;
+using ptq_test::graph_builder;
 
 namespace {
 
@@ -25,15 +25,15 @@ std::shared_ptr<const graph> shared(graph g) { return std::make_shared<const gra
 
 /// x → x ∘ k
 std::shared_ptr<const graph> arithmetic(binary_kind kind, float k) {
-  network b;
+  graph_builder b;
   const auto x = b.input("x", {2});
   b.output(b.node("n", op::binary{kind, {}}, {x, b.number("k", k)}, "y"));
   return shared(b.g);
 }
 
 /// y = on ? 10 · x : x + 1
-network choice() {
-  network g;
+graph_builder choice() {
+  graph_builder g;
   const auto on = g.input("on", {}, dtype::boolean);
   const auto x = g.input("x", {2});
   op::control c;
@@ -43,8 +43,8 @@ network choice() {
 }
 
 /// Doubles x while the sum of turns is below 4 and the count lasts; stacks what it saw.
-network doubling(std::int64_t count, bool endless) {
-  network b;
+graph_builder doubling(std::int64_t count, bool endless) {
+  graph_builder b;
   const auto turn = b.input("turn", {}, dtype::s64);
   const auto on = b.input("on", {}, dtype::boolean);
   const auto x = b.input("x", {2});
@@ -56,7 +56,7 @@ network doubling(std::int64_t count, bool endless) {
   b.output(more);
   b.output(twice);
   if (endless) b.output(seen);
-  network g;
+  graph_builder g;
   const auto start = g.input("x", {2});
   op::control c;
   c.what = op::control::kind::loop;
@@ -100,12 +100,12 @@ TEST_CASE("a constant condition leaves the taken branch alone") {
 }
 
 TEST_CASE("a branch that hands out what it was given, or a constant, copies it") {
-  network b;
+  graph_builder b;
   b.output(b.input("x", {2}));
-  network k;
+  graph_builder k;
   k.input("x", {2});
   k.output(k.floats("k", {2}, {7, 8}));
-  network g = choice();
+  graph_builder g = choice();
   std::get<op::control>(g.g.nodes[0].what).bodies = {shared(b.g), shared(k.g)};
   for (const auto& net : {g.g, again(g.g)}) {
     CHECK(run(net, {tensor::scalar(true), x12}) == std::vector<float>{1, 2});
@@ -114,10 +114,10 @@ TEST_CASE("a branch that hands out what it was given, or a constant, copies it")
 }
 
 TEST_CASE("branches of different extents need a condition that extents decide") {
-  network b;
+  graph_builder b;
   const auto x = b.input("x", {2});
   b.output(b.node("row", op::reshape{op::reshape::kind::unsqueeze, false, 1}, {x, b.integers("axes", {0})}, "row"));
-  network g = choice();
+  graph_builder g = choice();
   std::get<op::control>(g.g.nodes[0].what).bodies[1] = shared(b.g);
   CHECK_THROWS_WITH_AS(lower(g.g, kernels::reference_kernels()),
                        "lower: node 'if' (If): the extents of 'y' depend on data: unknown rank", unsupported);
@@ -143,7 +143,7 @@ TEST_CASE("a counted loop stacks what each turn gives") {
 TEST_CASE("bodies inside bodies are bounded") {
   graph g = *arithmetic(binary_kind::add, 1.0f);
   for (int i = 0; i < op::deepest_body + 1; ++i) {
-    network outer;
+    graph_builder outer;
     const auto on = outer.g.add_constant("on", tensor::scalar(true));
     const auto x = outer.input("x", {2});
     op::control c;

@@ -18,7 +18,7 @@
 #include <ptq/dispatch.hpp>
 #endif
 
-#include "support/network.hpp"
+#include "support/graph_builder.hpp"
 
 using namespace ptq;
 using cell = op::recurrent::cell;
@@ -30,7 +30,7 @@ namespace {
 constexpr int T = 5, N = 3, I = 4, H = 7;
 
 struct made_layer {
-  ptq_test::network net;
+  ptq_test::graph_builder net;
   std::vector<tensor> inputs;
   std::vector<std::vector<double>> operands = std::vector<std::vector<double>>(8);  // by port, as numbers
 };

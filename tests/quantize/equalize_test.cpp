@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <random>
@@ -72,16 +73,16 @@ std::vector<std::string> names(const std::vector<channel_group>& list) {
 
 TEST_CASE(
     "channels can be scaled through rectifiers and pools, into convolutions and depthwise ones") {
-  // c's mean is flattened: its channels are not followed there.
   CHECK(names(equalisable(chain(), equalisation::cross_layer)) ==
-        std::vector<std::string>{"a", "b", "d"});
+        std::vector<std::string>{"a relu", "b", "d", "c"});
 }
 
 TEST_CASE("equalised channels leave the float network equal to the bit") {
   const auto g = chain();
-  const auto [e, changed] =
-      equalised(g, equalisation::cross_layer, all(g, {1, 40, 0.01f, 3, 0, 700}), 0.5);
-  CHECK(changed == 3);
+  auto seen = all(g, {1, 40, 0.01f, 3, 0, 700});
+  seen["c"] = {5, 0.1f, 80, 1};
+  const auto [e, changed] = equalised(g, equalisation::cross_layer, seen, 0.5);
+  CHECK(changed == 4);
   check(e);
   CHECK(ptq_test::outcome(e) == ptq_test::outcome(g));
   const auto w = g[g.find("a.w")].constant->view<float>(),
@@ -111,7 +112,7 @@ TEST_CASE("a layer-norm hands its channels' sizes to the products that read it")
 TEST_CASE("what would change the network is not scaled") {
   network n;
   auto x = n.input("x", {1, 3, 8, 8});
-  auto a = n.conv("a", x, 3, 4, clamp{0, 6}, 3);  // a bound that does not scale
+  auto a = n.conv("a", x, 3, 4, clamp{-1, 6}, 3);  // a bound that does not scale
   auto b = n.conv("b", a, 4, 4, positive, 3);     // read by a sum too
   auto c = n.conv("c", b, 4, 4, {}, 1);
   auto s = n.binary("sum", c, b, binary_kind::add);
@@ -121,6 +122,48 @@ TEST_CASE("what would change the network is not scaled") {
   n.output(d);
   n.output(f);
   CHECK(equalisable(n.done(), equalisation::cross_layer).empty());
+  CHECK(equalisable(n.done(), equalisation::bounded).empty());
+}
+
+TEST_CASE("what is added has one scale a channel, what is concatenated its own") {
+  network n;
+  auto a = n.conv("a", n.input("x", {1, 3, 8, 8}), 3, 4, positive, 3);
+  auto b = n.conv("b", a, 4, 4, {}, 3);
+  auto s = n.binary("sum", a, b, binary_kind::add, positive);
+  auto c = n.conv("c", s, 4, 4, positive);
+  auto cat = n.add("cat", op::concat{.axis = 1}, {c, s});
+  n.output(n.conv("y", n.max_pool("pool", cat), 8, 5));
+  const auto g = n.done();
+  const auto groups = equalisable(g, equalisation::cross_layer);
+  REQUIRE(groups.size() == 2);
+  const auto &sum = groups[0], &alone = groups[1];
+  CHECK(sum.producers.size() == 2);
+  CHECK(sum.members.size() == 3);
+  REQUIRE(sum.readers.size() == 3);  // b, c, and y from its fifth channel on
+  CHECK(std::any_of(sum.readers.begin(), sum.readers.end(), [](auto& r) { return r.first == 4; }));
+  CHECK(names({alone}) == std::vector<std::string>{"c"});
+  CHECK(alone.readers[0].first == 0);
+  const std::vector<float> sizes{1, 50, 0.02f, 7};
+  const auto [e, changed] =
+      equalised(g, equalisation::cross_layer,
+                {{"a", sizes}, {"b", sizes}, {"sum", sizes}, {"c", {9, 0.3f, 400, 1}}}, 0.5);
+  CHECK(changed == 2);
+  CHECK(ptq_test::outcome(e) == ptq_test::outcome(g));
+  CHECK(std::memcmp(e[e.find("b.w")].constant->data(), g[g.find("b.w")].constant->data(), 4) != 0);
+}
+
+TEST_CASE("below a bound channels grow, and stay under it") {
+  network n;
+  auto a = n.conv("a", n.input("x", {1, 3, 8, 8}), 3, 4, clamp{0, 6}, 3);
+  n.output(n.conv("b", a, 4, 4, {}, 3));
+  const auto g = n.done();
+  CHECK(equalisable(g, equalisation::cross_layer).empty());
+  const auto groups = equalisable(g, equalisation::bounded);
+  REQUIRE(names(groups) == std::vector<std::string>{"a"});
+  const std::vector<float> seen{6, 0.1f, 2.9f, 0.7f};
+  const auto by = equalising_factors(*sizes_of(g, groups[0], {{"a", seen}}), 1, true);
+  CHECK(by == std::vector<float>{1, 0.03125f, 1, 0.25f});
+  for (std::size_t c = 1; c < 4; ++c) CHECK(seen[c] / by[c] * 1.25f <= 6);
 }
 
 TEST_CASE("a network whose channels were blown up by powers of two is mended exactly") {

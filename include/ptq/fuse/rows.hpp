@@ -44,7 +44,13 @@ inline bool product_of_rows(const rewriter& g, int n) {
 inline bool rows(graph& g) {
   rewriter edit(infer(std::move(g)));
   const int count = edit.node_count();
-  std::map<value_id, value_id> flat;  // products of one value share its rows
+  std::map<value_id, value_id> flat;    // products of one value share its rows
+  std::map<op::ints, value_id> shapes;  // a transformer has dozens of reshapes, and a few shapes
+  const auto shape_of = [&](const op::ints& extents) {
+    const auto [it, fresh] = shapes.emplace(extents, none);
+    if (fresh) it->second = edit.add_constant("rows_shape", target_of(extents));
+    return it->second;
+  };
   for (int n = 0; n < count; ++n) {
     if (edit.removed(n) || !product_of_rows(edit, n)) continue;
     const bool trans_b = std::get<op::matmul>(edit.at(n).what).trans_b;
@@ -52,13 +58,12 @@ inline bool rows(graph& g) {
     const auto a = match::operand(edit, n, 0), y = match::result(edit, n);
     const auto name = edit.at(n).name, y_name = edit[y].name, a_name = edit[a].name;
     if (!flat.count(a)) {
-      const auto shape_id = edit.add_constant(a_name + "_rows_shape", target_of({-1, k}));
       flat[a] = edit.add_value(a_name + "_rows");
       edit.insert(rewriter::side::before, n,
-                  {name + "_to_rows", op::reshape{}, {a, shape_id}, {flat[a]}, {}});
+                  {name + "_to_rows", op::reshape{}, {a, shape_of({-1, k})}, {flat[a]}, {}});
     }
     const auto flat_y = edit.add_value(y_name + "_rows");
-    const auto back = edit.add_constant(y_name + "_shape", target_of(edit[y].dims.dims));
+    const auto back = shape_of(edit[y].dims.dims);
     edit.take_over(n, flat_y);
     edit.set_input(n, 0, flat[a]);
     edit.insert(rewriter::side::after, n,

@@ -12,41 +12,16 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <limits>
 #include <optional>
 #include <set>
-#include <string>
 #include <utility>
 #include <variant>
 #include <vector>
 
 #include <ptq/graph/graph.hpp>
+#include <ptq/quantize/channel_scales.hpp>
 
 namespace ptq::quantization {
-
-/// Values whose channels can only be scaled together.
-struct channel_group {
-  /// A value that something computes; its channels [first, first + channels) are the group's.
-  struct member {
-    std::string value;
-    int axis = 1;
-    std::int64_t first = 0;
-    float bound = std::numeric_limits<float>::infinity();  // of its activation: ReLU6's 6
-  };
-  struct reader {
-    std::int32_t node = 0;
-    std::int64_t first = 0;
-  };
-  std::vector<std::int32_t> producers;  // convolutions, products with constant weights, layer-norms
-  std::vector<member> members;          // in the order of the search; the first is a producer's
-  std::vector<reader> readers;          // convolutions and products
-  std::int64_t channels = 0;
-
-  bool bounded() const {
-    return std::any_of(members.begin(), members.end(),
-                       [](const member& m) { return std::isfinite(m.bound); });
-  }
-};
 
 class channel_group_finder {
  public:
@@ -258,42 +233,34 @@ class channel_group_finder {
            std::holds_alternative<op::transpose>(n.what);
   }
 
-  std::vector<std::int64_t> permutation(const op::transpose& t, int rank) const {
-    if (!t.perm.empty()) return t.perm;
-    std::vector<std::int64_t> p(static_cast<std::size_t>(rank));
-    for (int i = 0; i < rank; ++i) p[static_cast<std::size_t>(i)] = rank - 1 - i;
-    return p;
-  }
-
-  /// Where the channels lie behind a move.
+  /// Where the channels lie on the other side of a move.
   std::optional<int> axis_behind(const node& n, int axis) const {
-    const auto from = n.inputs[0], to = n.outputs[0];
-    if (rank(from) == 0 || rank(to) == 0) return {};
-    if (const auto* t = std::get_if<op::transpose>(&n.what)) {
-      const auto p = permutation(*t, rank(from));
-      for (std::size_t i = 0; i < p.size(); ++i)
-        if (p[i] == axis) return static_cast<int>(i);
-      return {};
-    }
-    if (std::holds_alternative<op::reshape>(n.what)) return across_reshape(from, axis, to);
-    if (std::holds_alternative<op::reduce>(n.what)) {
-      // Means over the plane: the channels stay, on their axis.
-      return axis == 1 && extent(to, 1) == extent(from, 1) && extent(from, 1) > 0 &&
-                     (rank(to) == rank(from) || rank(to) == 2)
-                 ? std::optional(1)
-                 : std::nullopt;
-    }
-    return axis;
+    return axis_across(n, axis, n.inputs[0], n.outputs[0]);
   }
   std::optional<int> axis_before(const node& n, int axis) const {
-    const auto from = n.inputs[0], to = n.outputs[0];
-    if (rank(from) == 0 || rank(to) == 0) return {};
-    if (const auto* t = std::get_if<op::transpose>(&n.what))
-      return static_cast<int>(permutation(*t, rank(from)).at(static_cast<std::size_t>(axis)));
-    if (std::holds_alternative<op::reshape>(n.what)) return across_reshape(to, axis, from);
-    if (std::holds_alternative<op::reduce>(n.what))
-      return axis == 1 && extent(to, 1) == extent(from, 1) ? std::optional(1) : std::nullopt;
+    return axis_across(n, axis, n.outputs[0], n.inputs[0]);
+  }
+  std::optional<int> axis_across(const node& n, int axis, value_id here, value_id there) const {
+    if (rank(here) == 0 || rank(there) == 0) return {};
+    if (const auto* t = std::get_if<op::transpose>(&n.what)) {
+      const auto& p = t->perm;
+      if (p.empty()) return rank(here) - 1 - axis;  // reversed
+      if (here == n.outputs[0]) return static_cast<int>(p.at(static_cast<std::size_t>(axis)));
+      const auto at = std::find(p.begin(), p.end(), axis);
+      return at == p.end() ? std::nullopt : std::optional(static_cast<int>(at - p.begin()));
+    }
+    if (std::holds_alternative<op::reshape>(n.what)) return across_reshape(here, axis, there);
+    // A mean over the plane leaves the channels on their axis.
+    if (std::holds_alternative<op::reduce>(n.what) && (axis != 1 || !over_plane(n))) return {};
     return axis;
+  }
+  bool over_plane(const node& n) const {
+    const auto* axes = n.inputs.size() > 1 ? g_.constant_of(n.inputs[1]) : nullptr;
+    if (!axes || axes->type() != dtype::s64 || axes->size() == 0) return false;
+    const auto of = axes->view<std::int64_t>();
+    return std::all_of(of.begin(), of.end(), [&](std::int64_t a) {
+      return (a < 0 ? a + rank(n.inputs[0]) : a) > 1;
+    });
   }
   /// The axis that holds the same channels: the last of both, or one with nothing but ones behind it.
   std::optional<int> across_reshape(value_id a, int axis, value_id b) const {

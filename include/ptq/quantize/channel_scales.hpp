@@ -7,14 +7,39 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <limits>
 #include <span>
+#include <string>
 #include <variant>
 #include <vector>
 
 #include <ptq/graph/graph.hpp>
-#include <ptq/quantize/channel_groups.hpp>
 
 namespace ptq::quantization {
+
+/// Values whose channels can only be scaled together.
+struct channel_group {
+  /// A value that something computes; its channels [first, first + channels) are the group's.
+  struct member {
+    std::string value;
+    int axis = 1;
+    std::int64_t first = 0;
+    float bound = std::numeric_limits<float>::infinity();  // of its activation: ReLU6's 6
+  };
+  struct reader {
+    std::int32_t node = 0;
+    std::int64_t first = 0;
+  };
+  std::vector<std::int32_t> producers;  // convolutions, products with constant weights, layer-norms
+  std::vector<member> members;          // in the order of the search; the first is a producer's
+  std::vector<reader> readers;          // convolutions and products
+  std::int64_t channels = 0;
+
+  bool bounded() const {
+    return std::any_of(members.begin(), members.end(),
+                       [](const member& m) { return std::isfinite(m.bound); });
+  }
+};
 
 /// Where index i of a constant's axis lies: [outer, extent, inner].
 template <class Scale>

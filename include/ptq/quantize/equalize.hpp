@@ -27,7 +27,7 @@
 #include <vector>
 
 #include <ptq/graph/graph.hpp>
-#include <ptq/quantize/channel_scales.hpp>
+#include <ptq/quantize/channel_groups.hpp>
 
 namespace ptq::quantization {
 

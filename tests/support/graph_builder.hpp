@@ -1,7 +1,7 @@
 #pragma once
 // SPDX-License-Identifier: Apache-2.0
 // Small graphs for tests, written as they read:
-//   network g;
+//   graph_builder g;
 //   auto x = g.input("x", {unknown, 3, 8, 8});
 //   auto y = g.node("c", op::conv{}, {x, g.floats("w", {4, 3, 3, 3})}, "y");
 //   g.output(y);
@@ -17,7 +17,7 @@
 
 namespace ptq_test {
 
-struct network {
+struct graph_builder {
   ptq::graph g;
 
   ptq::value_id input(const std::string& name, ptq::shape dims, ptq::dtype t = ptq::dtype::f32,

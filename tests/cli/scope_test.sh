@@ -36,12 +36,12 @@ succeeds quantize --config "$dir/pot.json" -o "$dir/c.onnx" "${common[@]}" --rep
   --report-samples 0 --json "$dir/c.json"
 holds "$dir/c.json" '"preset": "mixed"'
 holds "$dir/c.json" '"target_device": "cpu"'
-holds "$dir/c.json" '"samples": 7'
+holds "$dir/c.json" '"samples": 8'
 holds "$dir/err" 'warning: config: model.weights'
 succeeds quantize --config "$dir/pot.json" -o "$dir/p.onnx" "${common[@]}" "${quick[@]}" \
   --preset performance --json "$dir/p.json"
 holds "$dir/p.json" '"preset": "performance"'
-holds "$dir/p.json" '"samples": 3'
+holds "$dir/p.json" '"samples": 4'
 echo '{"compression": {"algorithm": []}}' >"$dir/bad.json"
 fails 1 'compression.algorithm: unknown key' quantize "$float" --config "$dir/bad.json" -o "$dir/new.onnx" "${data[@]}"
 echo '{}' >"$dir/nothing.json"

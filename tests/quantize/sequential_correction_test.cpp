@@ -161,7 +161,7 @@ TEST_CASE("effort keeps a step only where it lowers the error, and what the user
     const auto r = quantize(g, kernels::reference_kernels(), images(), o);
     check(r.network);
     CHECK(r.recovery.held_back == 1);
-    CHECK(r.recovery.samples == count - 1);
+    CHECK(r.recovery.samples == count);
     REQUIRE(!r.recovery.steps.empty());
     for (const auto& s : r.recovery.steps) {
       INFO(s.what << " " << s.before_db << " " << s.after_db << " " << s.note);

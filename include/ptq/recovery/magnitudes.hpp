@@ -25,6 +25,8 @@ inline quantization::channel_magnitudes magnitudes_of(
   std::map<std::string, int, std::less<>> axes;
   for (const auto& group : groups)
     for (const auto& m : group.members) axes.emplace(m.value, m.axis);
+  const auto u = [](std::int64_t i) { return static_cast<std::size_t>(i); };
+  const auto larger = [](float m, float x) { return std::max(m, std::fabs(x)); };
   runner run(g, table, {.threads = threads, .keep_values = true});
   const tap_function tap = [&](const tapped& t) {
     const auto it = axes.find(t.value);
@@ -34,9 +36,14 @@ inline quantization::channel_magnitudes magnitudes_of(
     most.resize(static_cast<std::size_t>(channels));
     const auto stride = lowering::strides_in(t.dims, t.memory)[static_cast<std::size_t>(it->second)];
     const auto* x = static_cast<const float*>(t.data);
-    for (std::int64_t i = 0; i < t.size(); ++i) {
-      auto& m = most[static_cast<std::size_t>(i / stride % channels)];
-      m = std::max(m, std::fabs(x[i]));
+    if (stride == 1) {
+      for (const auto* end = x + t.size(); x < end; x += channels)
+        for (std::int64_t c = 0; c < channels; ++c) most[u(c)] = larger(most[u(c)], x[c]);
+      return;
+    }
+    for (std::int64_t i = 0; i < t.size(); i += stride) {
+      auto& m = most[u(i / stride % channels)];
+      for (std::int64_t k = 0; k < stride; ++k) m = larger(m, x[i + k]);
     }
   };
   data.rewind();

@@ -75,7 +75,8 @@ struct search_result {
   std::size_t best = 0;
   bool fine = false;
   std::string limited_by;           // where it isn't
-  int confirmations = 0, validations = 0;  // models run on the ranking subset, on all samples
+  // Models run on the ranking subset, beside those that they are compared with; on all samples.
+  int confirmations = 0, validations = 0;
 };
 
 /// A better verdict: fine ones before others, then the cheaper; of others, the one that agrees more.

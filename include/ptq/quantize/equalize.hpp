@@ -18,7 +18,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <functional>
 #include <limits>
 #include <map>
 #include <optional>
@@ -87,13 +86,12 @@ inline std::vector<float> equalising_factors(const channel_sizes& s, double alph
   }
   const double top = bounded ? high : 0;
   high = -INFINITY;
-  for (auto& x : e) {
-    if (std::isnan(x)) continue;
-    const auto room = s.room[static_cast<std::size_t>(&x - e.data())];
-    x = std::clamp(std::nearbyint(x - top), -most, most);
-    if (bounded) x = std::clamp(std::max(x, std::ceil(room)), -most, 0.0);
-    low = std::min(low, x);
-    high = std::max(high, x);
+  for (std::size_t c = 0; c < by.size(); ++c) {
+    if (std::isnan(e[c])) continue;
+    e[c] = std::clamp(std::nearbyint(e[c] - top), -most, most);
+    if (bounded) e[c] = std::clamp(std::max(e[c], std::ceil(s.room[c])), -most, 0.0);
+    low = std::min(low, e[c]);
+    high = std::max(high, e[c]);
   }
   if (!(low < high)) return by;
   for (std::size_t c = 0; c < by.size(); ++c)

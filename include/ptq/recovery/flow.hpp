@@ -67,12 +67,10 @@ class flow {
     auto request = quantizer_.observations(network_, options_);
     request.keep_all = tries;
     seen_ = collect(network_, table_, parts_.used, request);
-    error_ = judge_.error(settled(options_));
     if (tries) choose_ranges();
     look_at_the_rest(request);
     auto observed = resolve(seen_, quantizer_.observations(network_, options_).observer);
     auto q = quantizer_.quantized(network_, observed, options_);
-    error_ = judge_.error(q);
     if (wants_sequential()) q = corrected(std::move(q));
     record_settings(q, options_);
     return {std::move(q), std::move(observed), std::move(report_), std::move(options_)};
@@ -147,6 +145,7 @@ class flow {
   /// one estimator alone.
   void choose_ranges() {
     const auto from = options_;
+    error_ = judge_.error(settled(from));
     std::vector<preset> presets{from.preset};
     if (!from.effort.fixed_preset)
       presets.push_back(from.preset == preset::mixed ? preset::performance : preset::mixed);
@@ -201,6 +200,7 @@ class flow {
   }
 
   graph corrected(graph q) {
+    error_ = judge_.error(q);
     const bool forced = options_.correction == bias_correction::sequential;
     const auto used = parts_.used.count().value_or(0);
     const auto count = forced ? used : std::min(sweep_count, used);

@@ -36,12 +36,13 @@ inline quantization::channel_magnitudes magnitudes_of(
     most.resize(static_cast<std::size_t>(channels));
     const auto stride = lowering::strides_in(t.dims, t.memory)[static_cast<std::size_t>(it->second)];
     const auto* x = static_cast<const float*>(t.data);
+    const auto size = t.size();
     if (stride == 1) {
-      for (const auto* end = x + t.size(); x < end; x += channels)
+      for (const auto* end = x + size; x < end; x += channels)
         for (std::int64_t c = 0; c < channels; ++c) most[u(c)] = larger(most[u(c)], x[c]);
       return;
     }
-    for (std::int64_t i = 0; i < t.size(); i += stride) {
+    for (std::int64_t i = 0; i < size; i += stride) {
       auto& m = most[u(i / stride % channels)];
       for (std::int64_t k = 0; k < stride; ++k) m = larger(m, x[i + k]);
     }

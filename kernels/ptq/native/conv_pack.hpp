@@ -169,8 +169,9 @@ PTQ_ALWAYS_INLINE void choose_way(conv_object& c, const kernels::qconv_args& a,
         extras += count_extras(k, filters, std::min(lanes, out - first));
         groups += k.taps * k.groups();
       }
-    // Times per group and vector, in those of one of quads, measured on Zen 3: an extra one takes
-    // 1.05, one of pairs 1.26, and its copy 2 for all vectors.
+    // Times per group and vector, in those of one of quads: an extra one takes 1.05, one of pairs 1.26,
+    // and its copy 2 for all vectors. 1.26 was timed alone; the others are what whole MobileNets and
+    // ResNets ran fastest with on Zen 3, where their neighbours differ by 2 % at most.
     const std::int64_t vectors = (out + lanes - 1) / lanes;
     c.wide = 105 * extras * vectors > (26 * vectors + 200) * groups;
   }

@@ -74,19 +74,11 @@ TEST_CASE("every number is counted in the reference's bin") {
       auto x = numbers(n, static_cast<unsigned>(n));
       x[0] = -1e-45f;
       x[static_cast<std::size_t>(n / 2)] = 1.0f;  // an edge
-      constexpr std::size_t size = bin_counters::tables * bin_counters::bins;
-      std::vector<std::uint32_t> expected(size, 1), counts(size, 1);
+      std::vector<std::uint64_t> expected(bin_counters::bins, 1), counts(expected);
       bin_counters a{128.0f, -1024, expected.data(), 5}, b{128.0f, -1024, counts.data(), 5};
       count_scalar(x.data(), n, a);
       table->observing.count(x.data(), n, b);
-      for (std::size_t bin = 0; bin < bin_counters::bins; ++bin) {
-        std::uint32_t sum = 0, wanted = 0;
-        for (std::size_t t = 0; t < bin_counters::tables; ++t) {
-          sum += counts[t * bin_counters::bins + bin];
-          wanted += expected[t * bin_counters::bins + bin];
-        }
-        CHECK(sum == wanted);
-      }
+      CHECK(counts == expected);
       CHECK(b.zeros == a.zeros);
     }
 }

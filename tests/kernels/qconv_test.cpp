@@ -27,7 +27,8 @@ struct problem {
   int seldom = 0;        // one weight in this many is −128 or 127 all the same
   bool one_multiplier = false;
   bool bias = true;
-  int zero_point = 113;
+  int zero_point = 113, y_zero_point = 121;
+  float gain = 1;  // of the multipliers
 
   std::string text() const {
     return "n" + std::to_string(g.batch) + " " + std::to_string(g.in_h) + "x" +
@@ -35,7 +36,7 @@ struct problem {
            std::to_string(g.out_h) + "x" + std::to_string(g.out_w) + "x" + std::to_string(g.out_c) +
            " kernel " + std::to_string(g.kernel_h) + "x" + std::to_string(g.kernel_w) + " stride " +
            std::to_string(g.stride_w) + " groups " + std::to_string(g.groups) + " output " +
-           std::to_string(static_cast<int>(out));
+           std::to_string(static_cast<int>(out)) + " zero point " + std::to_string(zero_point);
   }
 };
 
@@ -108,7 +109,8 @@ void check(const problem& q) {
   for (auto& m : multiplier)
     m = static_cast<float>(50 + random() % 100) /
         (q.extreme ? 16384.0f * static_cast<float>(taps)
-                   : 500000.0f * std::sqrt(static_cast<float>(taps)));
+                   : 500000.0f * std::sqrt(static_cast<float>(taps))) *
+        q.gain;
 
   const std::int64_t pixels = g.batch * g.out_h * g.out_w;
   const std::size_t src_size = extent(g.batch * g.in_h * g.in_w, g.src_pixel(), g.in_c);
@@ -122,14 +124,14 @@ void check(const problem& q) {
                .weights = weights.data(),
                .bias = q.bias ? bias.data() : nullptr,
                .x_zero_point = q.zero_point,
-               .epilogue = {.multiplier = multiplier, .zero_point = 121}};
+               .epilogue = {.multiplier = multiplier, .zero_point = q.y_zero_point}};
   if (q.out == problem::output::clamped) {
     a.epilogue.low = 130;
     a.epilogue.high = 190;
   }
   if (q.out == problem::output::added) {
     a.epilogue.add = true;
-    a.epilogue.low = 121;
+    a.epilogue.low = q.y_zero_point;
     a.epilogue.residual_first = g.out_c % 2 != 0;
     a.epilogue.sum = a.epilogue.residual_first ? add_rule_of(1.2519f, 128, 0.7345f, 121, 1, 30)
                                                : add_rule_of(0.7345f, 121, 1.2519f, 128, 1, 30);
@@ -232,6 +234,51 @@ TEST_CASE("a convolution equals the reference under stride, dilation and padding
                         .kernel_w = 1,
                         .stride_h = 3,
                         .pad_top = 2})});
+}
+
+// Tiles whose taps lie in the padding skip them where that pays.
+TEST_CASE("a padded image equals the reference on every side") {
+  for (const std::int64_t side : {3, 6, 7, 14, 23})
+    for (const std::int64_t kernel : {3, 5})
+      for (const std::int64_t stride : {1, 2})
+        for (const int zero_point : {0, 113}) {
+          const auto with = [&](std::int64_t out_c, output out) {
+            conv_geometry g = square(side, 20, out_c, kernel, stride);
+            g.batch = out_c % 3;
+            check({.g = geometry(g), .out = out, .zero_point = zero_point});
+          };
+          with(64, output::codes);
+          with(16, output::added);
+          with(47, output::reals);
+          with(100, output::clamped);
+          with(130, output::codes);
+        }
+  conv_geometry g = square(13, 32, 32, 3, 1, 2);
+  g.dst_stride = 37;
+  g.src_stride = 35;
+  check({.g = g, .out = output::added});
+  check({.g = square(15, 24, 64, 3, 1, 1, 3)});
+  // no padding above, and more of it below than the filter has rows
+  check({.g = {.in_h = 9,
+               .in_w = 30,
+               .in_c = 16,
+               .out_h = 14,
+               .out_w = 33,
+               .out_c = 64,
+               .kernel_h = 3,
+               .kernel_w = 2,
+               .pad_left = 2}});
+}
+
+TEST_CASE("codes that use the whole byte, and products beyond int32, equal the reference") {
+  for (const conv_geometry& g :
+       {matrix(13, 70, 36), square(9, 20, 70, 3), square(9, 70, 70, 3, 1, 70),
+        square(11, 64, 64, 3, 2, 64), square(9, 48, 48, 5, 1, 48)})
+    for (const auto out : {output::codes, output::clamped, output::added})
+      for (const float gain : {1.0f, 3e4f, 1e9f, 1e15f}) {
+        check({.g = g, .out = out, .y_zero_point = 0, .gain = gain});
+        check({.g = g, .out = out, .y_zero_point = 130, .gain = gain});
+      }
 }
 
 TEST_CASE("a first layer of few channels equals the reference") {

@@ -28,20 +28,19 @@ struct observation {
 /// largest sum.
 inline constexpr std::int64_t observe_block = 32;
 
-/// Counters of a histogram, in tables of which any may count a number: a run of equal numbers (zeros
-/// after a ReLU) then does not wait for its own stores. The sum over the tables is what counts.
+/// Counters of a histogram.
 struct bin_counters {
-  static constexpr std::int64_t tables = 4, bins = 2048;
+  static constexpr std::int64_t bins = 2048;
 
   float inverse_width = 1;          // a power of two, from 2^-126 to 2^126
   std::int32_t first = 0;           // index of bin 0: its lower edge in widths
-  std::uint32_t* counts = nullptr;  // [tables, bins]
+  std::uint64_t* counts = nullptr;  // [bins]
   std::uint64_t zeros = 0;          // numbers that are exactly 0
 };
 
 /// sums [channels] or null: added to, in blocks of rows from first to last
 using observe_function = observation (*)(const observed_matrix&, double* sums);
-/// x [n], n < 2^31; floor(x · inverse_width) − first must be a bin for every number
+/// x [n]; floor(x · inverse_width) − first must be a bin for every number
 using count_function = void (*)(const float* x, std::int64_t n, bin_counters&);
 
 inline observation observe_scalar(const observed_matrix& m, double* sums) {
@@ -70,7 +69,7 @@ inline void count_scalar(const float* x, std::int64_t n, bin_counters& b) {
     const auto whole = static_cast<std::int32_t>(x[i] * b.inverse_width);
     const bool above = x[i] < static_cast<float>(whole) * (1 / b.inverse_width);
     const std::int32_t bin = whole - (above ? 1 : 0) - b.first;
-    ++b.counts[i % bin_counters::tables * bin_counters::bins + bin];
+    ++b.counts[bin];
     b.zeros += x[i] == 0.0f ? 1 : 0;
   }
 }

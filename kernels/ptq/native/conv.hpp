@@ -19,6 +19,7 @@
 #include <cstdint>
 #include <cstring>
 
+#include <ptq/native/conv_border.hpp>
 #include <ptq/native/conv_pack.hpp>
 #include <ptq/native/conv_rows.hpp>
 #include <ptq/native/depthwise.hpp>
@@ -27,15 +28,31 @@
 
 namespace ptq::native {
 
+/// Chooses the taps of a tile whose first row is at `position` in the object's order.
+PTQ_ALWAYS_INLINE void skip_border(const conv_object& c, const conv_panel& p, std::int64_t position,
+                                   gemm_tile& t) {
+  const std::int64_t begin = position / c.border_tile;
+  const std::int64_t end = (position + t.to.rows - 1) / c.border_tile;
+  std::int64_t kind = c.border_of[begin];
+  t.tap_offset = kind == inside_tile ? c.tap_offset : nullptr;
+  if (kind == inside_tile) kind = 0;
+  for (std::int64_t i = begin + 1; i <= end; ++i) kind = c.border_of[i] == kind ? kind : 0;
+  t.taps = c.border[kind].count;
+  t.chosen = kind == 0 ? nullptr : c.border[kind].taps;
+  t.bias = c.border[kind].bias + p.padded;
+}
+
 template <class Isa>
 void run_qconv(const void* object, const kernels::operands& io, std::byte* scratch,
                work_range range) {
   const auto& c = *static_cast<const conv_object*>(object);
   const auto* src = static_cast<const std::uint8_t*>(io.src[0]);
   auto* table = reinterpret_cast<const std::uint8_t**>(scratch);
-  auto* windows = reinterpret_cast<std::uint8_t*>(table + c.taps * block_pitch);
+  auto* windows = reinterpret_cast<std::uint8_t*>(table + c.taps * pitch_of(c));
   const conv_rows<Isa> rows{c, src, table, windows};
-  auto* wide = windows + copied_bytes(c);
+  if (c.kept) rows.clear();
+  auto* offsets = reinterpret_cast<std::int64_t*>(windows + copied_bytes(c));
+  auto* wide = reinterpret_cast<std::uint8_t*>(offsets + block_pitch);
   const wide_rows<Isa> copies{reinterpret_cast<const std::uint8_t**>(wide),
                               reinterpret_cast<std::uint16_t*>(wide + block_pitch * 8)};
   const bool gathered = c.rows_by == conv_object::way::gathered, per_group = gathered || c.wide;
@@ -50,14 +67,17 @@ void run_qconv(const void* object, const kernels::operands& io, std::byte* scrat
     for (std::int64_t i = panel; i < end; ++i) {
       const conv_panel& p = c.panel[i];
       if (filled < 0 || (per_group && filled != p.group)) {
-        if (filled < 0 || gathered) rows.fill(first, count, p.group);
+        if (gathered || (filled < 0 && (!c.kept || unit - range.begin < c.blocks)))
+          rows.fill(first, count, p.group);
+        if (c.order)
+          for (std::int64_t r = 0; r < count; ++r) offsets[r] = c.order[first + r] * stride;
         if (c.wide) copies.fill(c, table, count, gathered ? 0 : p.group * c.g.group_in());
         filled = p.group;
       }
-      const std::int64_t at = first * stride + p.channel;
+      const std::int64_t at = (c.order ? 0 : first * stride) + p.channel;
       gemm_tile t;
-      t.rows = c.wide ? copies.table : table;
-      t.row_pitch = block_pitch;
+      t.rows = c.wide ? copies.table : table + (c.kept ? first : 0);
+      t.row_pitch = rows.pitch;
       t.offset = per_group ? 0 : p.group * c.g.group_in();
       t.taps = c.wide ? 1 : c.taps;
       t.depth = c.wide ? c.taps * c.depth : c.depth;
@@ -73,7 +93,11 @@ void run_qconv(const void* object, const kernels::operands& io, std::byte* scrat
       t.to.rows = count;
       t.to.columns = p.columns;
       if constexpr (has_dpbusd<Isa>) {
-        run_panel<Isa, quads>(t, p.vectors);
+        if (c.order) t.to.offset = offsets;
+        run_panel<Isa, quads>(t, p.vectors,
+                              [&](gemm_tile& tile, std::int64_t row) PTQ_INLINE_LAMBDA {
+                                if (c.order) skip_border(c, p, first + row, tile);
+                              });
       } else if constexpr (has_pair_add<Isa>) {
         c.wide ? run_panel<Isa, pairs>(t, p.vectors) : run_panel<Isa, quads>(t, p.vectors);
       } else {
@@ -113,14 +137,29 @@ kernels::prepared prepare_qconv(const kernels::qconv_args& a) {
   const std::int64_t weight_bytes = g.groups * group_bytes + extras * lanes * 4;
   const std::int64_t padding = std::max(g.in_c, c.depth);
 
+  border_plan<Isa> border{g};
+  border.tile = tile_rows<Isa>(c);
+  const bool skips = has_dpbusd<Isa> && c.rows_by == conv_object::way::indirect &&
+                     c.pixels <= border.largest && border.plan();
+  constexpr std::int64_t kinds = border_plan<Isa>::most_kinds;
+  const std::int64_t columns = g.groups * group_columns;
+
   block_layout<Isa> layout;
   layout.template add<conv_object>(1);
   const std::size_t panels_at = layout.template add<conv_panel>(c.panels);
   const std::size_t weights_at = layout.template add<std::int8_t>(weight_bytes);
   const std::size_t extra_at = layout.template add<gemm_extra>(extras);
-  const std::size_t bias_at = layout.template add<std::int32_t>(g.groups * group_columns);
-  const std::size_t multiplier_at = layout.template add<float>(g.groups * group_columns);
+  const std::size_t bias_at = layout.template add<std::int32_t>(columns);
+  const std::size_t multiplier_at = layout.template add<float>(columns);
   const std::size_t padding_at = layout.template add<std::uint8_t>(padding);
+  const std::size_t order_at = layout.template add<std::int32_t>(skips ? c.pixels : 0);
+  const std::size_t border_of_at =
+      layout.template add<std::uint8_t>(skips ? c.pixels / border.tile + 1 : 0);
+  const std::size_t border_at = layout.template add<conv_border>(skips ? kinds : 0);
+  const std::size_t taps_at = layout.template add<std::int32_t>(skips ? (kinds + 1) * c.taps : 0);
+  const std::size_t tap_offset_at = layout.template add<std::int64_t>(skips ? c.taps : 0);
+  const std::size_t border_bias_at =
+      layout.template add<std::int32_t>(skips && c.zero_point != 0 ? kinds * columns : 0);
 
   kernels::prepared p = blank<Isa>(layout.bytes);
   auto* object = object_of<conv_object>(p);
@@ -137,6 +176,29 @@ kernels::prepared prepare_qconv(const kernels::qconv_args& a) {
   c.bias = bias;
   c.multiplier = multiplier;
   c.padding = zero_points;
+  auto* kind = at_offset<conv_border>(object, border_at);
+  std::int64_t kinds_used = 0;
+  if (skips) {
+    auto* order = at_offset<std::int32_t>(object, order_at);
+    auto* border_of = at_offset<std::uint8_t>(object, border_of_at);
+    auto* tap_offset = at_offset<std::int64_t>(object, tap_offset_at);
+    for (std::int64_t tap = 0; tap < c.taps; ++tap)
+      tap_offset[tap] =
+          (tap / g.kernel_w * g.dilation_h * g.in_w + tap % g.kernel_w * g.dilation_w) *
+          g.src_pixel();
+    c.tap_offset = tap_offset;
+    const bool uniform = group_panels == 1 || gemm_shape<Isa>::rows(last_vectors) == border.tile;
+    kinds_used =
+        border.fill(order, border_of, kind, at_offset<std::int32_t>(object, taps_at), uniform);
+    for (std::int64_t k = 0; k < kinds_used; ++k)
+      kind[k].bias = c.zero_point == 0 || k == 0
+                         ? bias
+                         : at_offset<std::int32_t>(object, border_bias_at) + k * columns;
+    c.order = order;
+    c.border_tile = border.tile;
+    c.border_of = border_of;
+    c.border = kind;
+  }
   std::memcpy(static_cast<void*>(object), &c, sizeof c);
 
   std::int64_t weights_used = 0, columns_used = 0, extras_used = 0;
@@ -159,10 +221,11 @@ kernels::prepared prepare_qconv(const kernels::qconv_args& a) {
           has_pair_add<Isa> && !c.wide
               ? pack_column<Isa, quads>(grouped, filter, to, column, q.vectors)
               : pack_column<Isa, usual_way<Isa>>(grouped, filter, to, column, q.vectors);
-      // may wrap on the way: only the whole sum has to fit
-      bias[q.padded + column] = static_cast<std::int32_t>(
-          static_cast<std::uint32_t>(a.bias ? a.bias[o] : 0) -
-          static_cast<std::uint32_t>(a.x_zero_point) * static_cast<std::uint32_t>(sum));
+      const std::int32_t b = a.bias ? a.bias[o] : 0;
+      bias[q.padded + column] = folded_bias(b, a.x_zero_point, sum);
+      for (std::int64_t k = 1; k < kinds_used && c.zero_point != 0; ++k)
+        at_offset<std::int32_t>(object, border_bias_at)[k * columns + q.padded + column] =
+            folded_bias(b, a.x_zero_point, sum_of_taps(kind[k], filter, c.depth));
       multiplier[q.padded + column] =
           a.epilogue.multiplier.data()[a.epilogue.multiplier.size() == 1 ? 0 : o];
     }
@@ -176,8 +239,9 @@ kernels::prepared prepare_qconv(const kernels::qconv_args& a) {
 
   p.run = run_qconv<Isa>;
   p.units = c.blocks * ((c.panels + c.panels_per_unit - 1) / c.panels_per_unit);
-  p.scratch = static_cast<std::size_t>(c.taps * block_pitch) * sizeof(void*) +
-              static_cast<std::size_t>(copied_bytes(c));
+  p.scratch = static_cast<std::size_t>(c.taps * pitch_of(c)) * sizeof(void*) +
+              static_cast<std::size_t>(copied_bytes(c)) +
+              static_cast<std::size_t>(block_pitch) * sizeof(std::int64_t);
   if (c.wide)
     p.scratch += static_cast<std::size_t>(block_pitch) * sizeof(void*) +
                  static_cast<std::size_t>(c.block * wide_pitch(c.taps * c.depth)) * 2;

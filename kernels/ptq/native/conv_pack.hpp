@@ -40,6 +40,15 @@ PTQ_ALWAYS_INLINE void choose_rows(conv_object& c) {
   }
 }
 
+/// Rows of a tile of a group's first panel.
+template <class Isa>
+PTQ_ALWAYS_INLINE std::int64_t tile_rows(const conv_object& c) {
+  constexpr int lanes = simd<Isa, register_bytes<Isa>>::lanes;
+  const std::int64_t vectors = (c.g.group_out() + lanes - 1) / lanes;
+  return gemm_shape<Isa>::rows(
+      static_cast<int>(std::min<std::int64_t>(vectors, gemm_shape<Isa>::vectors)));
+}
+
 /// Block sizes: about 48 rows share a pass over a panel, 256 KiB of panels stay in the second-level
 /// cache, and there are 32 units where the shape allows, for 16 threads.
 template <class Isa>
@@ -63,9 +72,12 @@ PTQ_ALWAYS_INLINE void choose_blocks(conv_object& c) {
     c.panels_per_unit = (c.panels_per_unit + 1) / 2;
   while (units() < enough_units && c.pixels / c.blocks >= 2 * least_rows) c.blocks *= 2;
   c.block = std::max<std::int64_t>(1, (c.pixels + c.blocks - 1) / c.blocks);
-  constexpr std::int64_t rows = gemm_shape<Isa>::rows(gemm_shape<Isa>::vectors);
+  const std::int64_t rows = tile_rows<Isa>(c);
   if (c.blocks > 1) c.block = (c.block + rows - 1) / rows * rows;
   c.blocks = (c.pixels + c.block - 1) / c.block;
+  constexpr std::int64_t kept_pointers = 4096;  // 32 KiB
+  c.kept = !c.wide && c.rows_by != conv_object::way::gathered && c.panels > c.panels_per_unit &&
+           c.taps * c.pixels <= kept_pointers;
 }
 
 /// Weights of one output channel in groups of four, as gemm.hpp lays rows into groups.
@@ -88,6 +100,23 @@ PTQ_ALWAYS_INLINE grouped_weights groups_of(const conv_object& c) {
   const std::int64_t count = c.g.kernel_h * c.g.kernel_w * c.g.group_in();
   if (c.wide) return {1, c.taps * c.depth, count};
   return {c.taps, c.depth, count};
+}
+
+/// b − zero_point · Σw. May wrap on the way: only the whole sum of products has to fit.
+PTQ_ALWAYS_INLINE std::int32_t folded_bias(std::int32_t b, std::int32_t zero_point,
+                                           std::int32_t sum) {
+  return static_cast<std::int32_t>(static_cast<std::uint32_t>(b) -
+                                   static_cast<std::uint32_t>(zero_point) *
+                                       static_cast<std::uint32_t>(sum));
+}
+
+/// Σw of the taps that a kind of border tiles multiplies.
+PTQ_ALWAYS_INLINE std::int32_t sum_of_taps(const conv_border& kind, const std::int8_t* filter,
+                                           std::int64_t depth) {
+  std::int32_t sum = 0;
+  for (std::int64_t i = 0; i < kind.count; ++i)
+    for (std::int64_t k = 0; k < depth; ++k) sum += filter[kind.taps[i] * depth + k];
+  return sum;
 }
 
 /// Weights of the panel's column, as the kernel reads them; returns Σw.

@@ -24,12 +24,20 @@ struct conv_panel {
   int vectors = 0;
 };
 
+/// What the tiles of a group of output pixels skip, see conv_border.hpp.
+struct conv_border {
+  const std::int32_t* taps = nullptr;  // those that are multiplied
+  std::int64_t count = 0;
+  const std::int32_t* bias = nullptr;  // as conv_object's, with their zero points only
+};
+
 struct conv_object {
   enum class way { direct, indirect, runs, gathered } rows_by = way::direct;
   kernels::conv_geometry g;
   epilogue_rule rule;
   std::int64_t taps = 1, depth = 1, slot = 0;  // slot: bytes of a copied window
   std::int64_t pixels = 0, block = 1, blocks = 1, panels = 0, panels_per_unit = 1;
+  bool kept = false;  // a thread's pointers to all pixels, which many panels share
   std::uint8_t zero_point = 0;
   bool wide = false;  // rows are copied as 16 bits, taps behind each other (`pairs` of gemm.hpp)
   const conv_panel* panel = nullptr;
@@ -38,14 +46,27 @@ struct conv_object {
   const std::int32_t* bias = nullptr;
   const float* multiplier = nullptr;
   const std::uint8_t* padding = nullptr;  // a row of zero points, as long as any row
+  const std::int32_t* order = nullptr;    // [pixels] by what they skip, or null: as they lie
+  std::int64_t border_tile = 0;           // pixels, in this order, that skip the same
+  const std::uint8_t* border_of = nullptr;     // [pixels / border_tile]; inside_tile: see below
+  const std::int64_t* tap_offset = nullptr;    // [taps] bytes from tap 0 to each inside the image
+  const conv_border* border = nullptr;      // 0: nothing is skipped
 };
 
+/// A tile without padding: its rows are pointed at once, for tap 0.
+inline constexpr std::uint8_t inside_tile = 255;
+
 /// Rows of a block, and of its pointer table: a last tile may read pointers beyond the block.
-inline constexpr std::int64_t largest_block = 72, block_pitch = 88;
+inline constexpr std::int64_t largest_block = 80, block_pitch = 96;
+
+/// Rows of a thread's pointer table.
+PTQ_ALWAYS_INLINE std::int64_t pitch_of(const conv_object& c) {
+  return c.kept ? c.pixels + block_pitch - largest_block : block_pitch;
+}
 
 /// Bytes of the windows that a thread may copy.
 PTQ_ALWAYS_INLINE std::int64_t copied_bytes(const conv_object& c) {
-  return (c.taps * block_pitch * c.slot + 63) / 64 * 64;
+  return (c.taps * pitch_of(c) * c.slot + 63) / 64 * 64;
 }
 
 /// Pointers (and copied windows) of a block of output pixels.
@@ -53,8 +74,9 @@ template <class Isa>
 struct conv_rows {
   const conv_object& c;
   const std::uint8_t* src;
-  const std::uint8_t** table;  // [taps][block_pitch]
+  const std::uint8_t** table;  // [taps][pitch]
   std::uint8_t* windows;
+  std::int64_t pitch = pitch_of(c);
 
   /// Neighbouring pixels of one output row: rows [at, at + count) of the table. (y, x): the image
   /// position of the first one's top left tap.
@@ -65,27 +87,44 @@ struct conv_rows {
 
   void fill(std::int64_t first, std::int64_t count, std::int64_t group) const {
     const kernels::conv_geometry& g = c.g;
-    std::int64_t ox = first % g.out_w, oy = first / g.out_w % g.out_h;
-    const std::uint8_t* image = src + first / (g.out_w * g.out_h) * g.in_h * g.in_w * g.src_pixel();
+    const auto pixel_at = [&](std::int64_t i) { return c.order ? c.order[first + i] : first + i; };
     for (std::int64_t i = 0; i < count;) {
-      const std::int64_t length = std::min(count - i, g.out_w - ox);
-      const segment s{image, i, length, oy * g.stride_h - g.pad_top, ox * g.stride_w - g.pad_left};
+      const std::int64_t pixel = pixel_at(i);
+      const std::int64_t ox = pixel % g.out_w, oy = pixel / g.out_w % g.out_h;
+      const std::uint8_t* image =
+          src + pixel / (g.out_w * g.out_h) * g.in_h * g.in_w * g.src_pixel();
+      std::int64_t length = std::min(count - i, g.out_w - ox);
+      bool inside = false;
+      if (c.order) {
+        const std::int64_t tile = (first + i) / c.border_tile;
+        inside = c.border_of[tile] == inside_tile;
+        length = std::min(length, (tile + 1) * c.border_tile - first - i);
+        for (std::int64_t j = 1; j < length; ++j)
+          if (pixel_at(i + j) != pixel + j) length = j;
+      }
+      const segment s{image, i + (c.kept ? first : 0), length, oy * g.stride_h - g.pad_top,
+                      ox * g.stride_w - g.pad_left};
       if (c.rows_by == conv_object::way::runs)
         fill_runs(s);
       else if (c.rows_by == conv_object::way::gathered)
         for (std::int64_t j = 0; j < length; ++j) gather(s, j, group * g.group_in());
+      else if (inside)
+        point(table + s.at, image + (s.y * g.in_w + s.x) * g.src_pixel(),
+              g.stride_w * g.src_pixel(), {0, length});
       else
         fill_taps(s);
       i += length;
-      ox = 0;
-      if (++oy < g.out_h) continue;
-      oy = 0;
-      image += g.in_h * g.in_w * g.src_pixel();
     }
+    if (c.kept) return;
     // as far as a last tile of 6 or 12 rows may read, or one of 512-bit registers, which has up to 16
     const std::int64_t end = register_bytes<Isa> == 64 ? block_pitch : (count + 11) / 12 * 12;
     for (std::int64_t tap = 0; tap < c.taps; ++tap)
-      for (std::int64_t i = count; i < end; ++i) table[tap * block_pitch + i] = c.padding;
+      for (std::int64_t i = count; i < end; ++i) table[tap * pitch + i] = c.padding;
+  }
+
+  /// Valid pointers everywhere, before blocks of a kept table are filled.
+  void clear() const {
+    for (std::int64_t i = 0; i < c.taps * pitch; ++i) table[i] = c.padding;
   }
 
   /// Pixels of a segment whose image columns x, x + stride_w, … lie in [0, end).
@@ -112,6 +151,7 @@ struct conv_rows {
 
   void fill_taps(const segment& s) const {
     const kernels::conv_geometry& g = c.g;
+    if (s.count == 1) return fill_pixel(s);
     const std::int64_t step = g.stride_w * g.src_pixel();
     const std::uint8_t** to = table + s.at;
     for (std::int64_t kw = 0; kw < g.kernel_w; ++kw) {
@@ -119,7 +159,7 @@ struct conv_rows {
       const work_range in = inside(s, x, g.in_w);
       for (std::int64_t kh = 0; kh < g.kernel_h; ++kh) {
         const std::int64_t y = s.y + kh * g.dilation_h;
-        const std::uint8_t** tap = to + (kh * g.kernel_w + kw) * block_pitch;
+        const std::uint8_t** tap = to + (kh * g.kernel_w + kw) * pitch;
         const bool outside = y < 0 || y >= g.in_h;
         const std::int64_t begin = outside ? s.count : in.begin;
         const std::int64_t end = outside ? s.count : in.end;
@@ -131,19 +171,32 @@ struct conv_rows {
     }
   }
 
+  void fill_pixel(const segment& s) const {
+    const kernels::conv_geometry& g = c.g;
+    const std::uint8_t** to = table + s.at;
+    for (std::int64_t kh = 0; kh < g.kernel_h; ++kh) {
+      const std::int64_t y = s.y + kh * g.dilation_h;
+      const bool outside = y < 0 || y >= g.in_h;
+      const std::uint8_t* row = s.image + y * g.in_w * g.src_pixel();
+      std::int64_t x = s.x;
+      for (std::int64_t kw = 0; kw < g.kernel_w; ++kw, x += g.dilation_w, to += pitch)
+        *to = outside || x < 0 || x >= g.in_w ? c.padding : row + x * g.src_pixel();
+    }
+  }
+
   void fill_runs(const segment& s) const {
     const kernels::conv_geometry& g = c.g;
     const work_range in = inside(s, s.x, g.in_w - g.kernel_w + 1);
     const std::int64_t step = g.stride_w * g.in_c;
     for (std::int64_t kh = 0; kh < g.kernel_h; ++kh) {
       const std::int64_t y = s.y + kh * g.dilation_h;
-      const std::uint8_t** tap = table + kh * block_pitch + s.at;
+      const std::uint8_t** tap = table + kh * pitch + s.at;
       if (y < 0 || y >= g.in_h) {
         for (std::int64_t i = 0; i < s.count; ++i) tap[i] = c.padding;
         continue;
       }
       const std::uint8_t* row = s.image + y * g.in_w * g.in_c;
-      std::uint8_t* window = windows + (kh * block_pitch + s.at) * c.slot;
+      std::uint8_t* window = windows + (kh * pitch + s.at) * c.slot;
       for (std::int64_t i = 0; i < in.begin; ++i)
         tap[i] = copy_window(row, s.x + i * g.stride_w, window + i * c.slot);
       const std::uint8_t* from = row + s.x * g.in_c;

@@ -18,31 +18,13 @@
 #include <cstring>
 
 #include <ptq/native/depthwise_pack.hpp>
+#include <ptq/native/depthwise_walk.hpp>
 #include <ptq/native/dot.hpp>
 #include <ptq/native/epilogue.hpp>
 #include <ptq/native/gemm.hpp>
 #include <ptq/native/object.hpp>
 
 namespace ptq::native {
-
-/// One block's run along an output row.
-struct depthwise_run {
-  const std::uint8_t* const* tap =
-      nullptr;  // [slots] at the run's first pixel (3×3: [rows], at column 0)
-  const std::int64_t* pitch =
-      nullptr;  // [slots] bytes from output pixel to output pixel (3×3: column to column)
-  std::int64_t groups = 1, first = 0, count = 0;
-  std::int64_t in_w = 0, left = 0,
-               stride = 1;  // 3×3 only: image width, column of the first tap of pixel `first`
-  std::int64_t side = 1;    // pixels that a register holds: `count` counts registers
-  const std::uint8_t* padding = nullptr;
-  const std::int8_t* weights = nullptr;
-  const std::int32_t* bias = nullptr;
-  const float* multiplier = nullptr;
-  const epilogue_rule* rule = nullptr;
-  std::int64_t skip = 0;  // columns not to store
-  tile_target to;         // first pixel; columns of the block
-};
 
 #if XSIMD_WITH_AVX2
 /// `Count` pieces of 32 / Count bytes, `step` bytes from one to the next, in one register.
@@ -76,20 +58,6 @@ struct depthwise_kernel {
     return S::load(few);
   }
 
-  /// acc + one group of slots of register j; x: its interleaved activations.
-  template <int J>
-  static PTQ_ALWAYS_INLINE ints multiply(ints acc, ints x, const std::int8_t* w) {
-    unrolled<Way::steps>([&](auto s) PTQ_INLINE_LAMBDA {
-      constexpr int step = decltype(s)::value;
-      const ints weights = S::load(w + (J * Way::steps + step) * width);
-      if constexpr (Way::steps == 1)
-        acc = S::dot4(acc, x, weights);
-      else
-        acc = S::dot2(acc, S::template split<step>(x), weights);
-    });
-    return acc;
-  }
-
   static PTQ_ALWAYS_INLINE void start(ints* acc, const depthwise_run& r) {
     unrolled<4>([&](auto v) PTQ_INLINE_LAMBDA {
       constexpr int j = decltype(v)::value;
@@ -117,12 +85,9 @@ struct depthwise_kernel {
         code[j] = e.rounded_sum(acc[j], S::load(r.multiplier + j * S::lanes), residual[j]);
       });
     } else {
-      unrolled<4>([&](auto v) PTQ_INLINE_LAMBDA {
-        constexpr int j = decltype(v)::value;
-        code[j] = e.rounded(acc[j], S::load(r.multiplier + j * S::lanes));
-      });
+      e.template rounded<4>(acc, r.multiplier, code);
     }
-    const ints packed = S::pack(code, e.zero_point, e.least_code);
+    const ints packed = e.packed(code);
     if constexpr (Whole) {
       S::store(y, packed);
     } else {
@@ -159,7 +124,8 @@ struct depthwise_kernel {
         S::interleave(t, x);
         unrolled<4>([&](auto v) PTQ_INLINE_LAMBDA {
           constexpr int j = decltype(v)::value;
-          acc[j] = multiply<j>(acc[j], x[j], r.weights + g * depthwise_group_bytes<S, Way>);
+          acc[j] = multiply_slots<S, Way, j>(acc[j], x[j],
+                                             r.weights + g * depthwise_group_bytes<S, Way>);
         });
       }
       store<Whole>(acc, r, e, i);
@@ -212,9 +178,9 @@ struct depthwise_kernel {
     unrolled<4>([&](auto v) PTQ_INLINE_LAMBDA {
       constexpr int j = decltype(v)::value;
       ints x = S::load(r.bias + j * S::lanes);
-      x = multiply<j>(x, a[j], r.weights);
-      x = multiply<j>(x, b[j], r.weights + depthwise_group_bytes<S, Way>);
-      acc[j] = multiply<j>(x, c[j], r.weights + 2 * depthwise_group_bytes<S, Way>);
+      x = multiply_slots<S, Way, j>(x, a[j], r.weights);
+      x = multiply_slots<S, Way, j>(x, b[j], r.weights + depthwise_group_bytes<S, Way>);
+      acc[j] = multiply_slots<S, Way, j>(x, c[j], r.weights + 2 * depthwise_group_bytes<S, Way>);
     });
     store<Whole>(acc, r, e, i);
   }
@@ -258,7 +224,10 @@ struct depthwise_kernel {
 
   template <int Side>  // 1, or 2 or 4 where registers have 32 bytes
   static PTQ_ALWAYS_INLINE void run_side(const depthwise_run& r) {
-    r.skip > 0 || r.to.columns < width ? run_columns<false, Side>(r) : run_columns<true, Side>(r);
+    if (r.skip > 0 || r.to.columns < width) return run_columns<false, Side>(r);
+    if constexpr (Side == 1)
+      if (depthwise_walk<S, Way>::takes(r)) return depthwise_walk<S, Way>::run(r);
+    run_columns<true, Side>(r);
   }
 
   static void run(const depthwise_run& r, bool columns3) {

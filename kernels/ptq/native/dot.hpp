@@ -161,11 +161,12 @@ struct simd<Isa, 0> : simd_layout<Isa, 4> {
   }
   static ints set_words(int x) { return set(x); }
   static ints set_bytes(int x) { return set(x); }
-  static ints pack(const ints (&x)[4], ints zero_point, ints low) {
+  static ints pack(const ints (&x)[4]) { return pack(x, set(0), set(0), set(255)); }
+  static ints pack(const ints (&x)[4], ints zero_point, ints low, ints high) {
     std::uint8_t bytes[16];
     for (int j = 0; j < 16; ++j) {
       const std::int32_t q = x[j / 4].v[j % 4] + zero_point.v[0];
-      bytes[j] = static_cast<std::uint8_t>(q > 255 ? 255 : q < low.v[0] ? low.v[0] : q);
+      bytes[j] = static_cast<std::uint8_t>(q > high.v[0] ? high.v[0] : q < low.v[0] ? low.v[0] : q);
     }
     return load(bytes);
   }

@@ -18,7 +18,9 @@ namespace ptq::native {
 /// register: the 6 × 2 tile spilled all twelve and ran at 0.7 of its speed.
 template <class Ints>
 PTQ_ALWAYS_INLINE Ints in_register(Ints x) {
-#if defined(__GNUC__)
+#if defined(__AVX512VL__)
+  asm("" : "+v"(x));  // all 32
+#elif defined(__GNUC__)
   asm("" : "+x"(x));
 #endif
   return x;
@@ -92,11 +94,15 @@ struct simd<Isa, 16> : simd_layout<Isa, 4> {
   }
   static PTQ_ALWAYS_INLINE ints set_words(int x) { return _mm_set1_epi16(static_cast<short>(x)); }
   static PTQ_ALWAYS_INLINE ints set_bytes(int x) { return _mm_set1_epi8(static_cast<char>(x)); }
-  /// Roundings of four registers → bytes max(saturate(x + zero_point), low), in interleaved order.
-  static PTQ_ALWAYS_INLINE ints pack(const ints (&x)[4], ints zero_point, ints low) {
+  /// Roundings of four registers → bytes, in interleaved order: saturated; or after `zero_point` is
+  /// added, within [low, high].
+  static PTQ_ALWAYS_INLINE ints pack(const ints (&x)[4]) {
+    return _mm_packus_epi16(_mm_packs_epi32(x[0], x[1]), _mm_packs_epi32(x[2], x[3]));
+  }
+  static PTQ_ALWAYS_INLINE ints pack(const ints (&x)[4], ints zero_point, ints low, ints high) {
     const ints words01 = _mm_adds_epi16(_mm_packs_epi32(x[0], x[1]), zero_point);
     const ints words23 = _mm_adds_epi16(_mm_packs_epi32(x[2], x[3]), zero_point);
-    return _mm_max_epu8(_mm_packus_epi16(words01, words23), low);
+    return _mm_min_epu8(_mm_max_epu8(_mm_packus_epi16(words01, words23), low), high);
   }
   /// The bytes of `pack` of Count registers from First on, in the order of lanes.
   template <int Count, int First>
@@ -178,10 +184,13 @@ struct simd<Isa, 32> : simd_layout<Isa, 8> {
     return _mm256_set1_epi16(static_cast<short>(x));
   }
   static PTQ_ALWAYS_INLINE ints set_bytes(int x) { return _mm256_set1_epi8(static_cast<char>(x)); }
-  static PTQ_ALWAYS_INLINE ints pack(const ints (&x)[4], ints zero_point, ints low) {
+  static PTQ_ALWAYS_INLINE ints pack(const ints (&x)[4]) {
+    return _mm256_packus_epi16(_mm256_packs_epi32(x[0], x[1]), _mm256_packs_epi32(x[2], x[3]));
+  }
+  static PTQ_ALWAYS_INLINE ints pack(const ints (&x)[4], ints zero_point, ints low, ints high) {
     const ints words01 = _mm256_adds_epi16(_mm256_packs_epi32(x[0], x[1]), zero_point);
     const ints words23 = _mm256_adds_epi16(_mm256_packs_epi32(x[2], x[3]), zero_point);
-    return _mm256_max_epu8(_mm256_packus_epi16(words01, words23), low);
+    return _mm256_min_epu8(_mm256_max_epu8(_mm256_packus_epi16(words01, words23), low), high);
   }
   template <int Count, int First>
   static PTQ_ALWAYS_INLINE void store_codes(std::uint8_t* p, ints packed) {
@@ -262,10 +271,13 @@ struct simd<Isa, 64> : simd_layout<Isa, 16> {
     return _mm512_set1_epi16(static_cast<short>(x));
   }
   static PTQ_ALWAYS_INLINE ints set_bytes(int x) { return _mm512_set1_epi8(static_cast<char>(x)); }
-  static PTQ_ALWAYS_INLINE ints pack(const ints (&x)[4], ints zero_point, ints low) {
+  static PTQ_ALWAYS_INLINE ints pack(const ints (&x)[4]) {
+    return _mm512_packus_epi16(_mm512_packs_epi32(x[0], x[1]), _mm512_packs_epi32(x[2], x[3]));
+  }
+  static PTQ_ALWAYS_INLINE ints pack(const ints (&x)[4], ints zero_point, ints low, ints high) {
     const ints words01 = _mm512_adds_epi16(_mm512_packs_epi32(x[0], x[1]), zero_point);
     const ints words23 = _mm512_adds_epi16(_mm512_packs_epi32(x[2], x[3]), zero_point);
-    return _mm512_max_epu8(_mm512_packus_epi16(words01, words23), low);
+    return _mm512_min_epu8(_mm512_max_epu8(_mm512_packus_epi16(words01, words23), low), high);
   }
   template <int Count, int First>
   static PTQ_ALWAYS_INLINE void store_codes(std::uint8_t* p, ints packed) {

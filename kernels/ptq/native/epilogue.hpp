@@ -23,7 +23,8 @@ struct epilogue_rule {
   float q_multiplier = 1, r_multiplier = 1, constant = 0;  // of the sum
   bool residual_first = false;
   float y_high = 255;
-  std::int32_t least_code = 0;  // of what is stored
+  std::int32_t least_code = 0, most_code = 255;  // of what is stored
+  bool guarded = false;                          // a product with a multiplier may leave int32
 };
 
 /// Where the results of a tile go. `columns` ≤ the tile's width, the rest is padding.
@@ -31,7 +32,12 @@ struct tile_target {
   void* dst = nullptr;                     // u8 or f32, first element of the tile
   const std::uint8_t* residual = nullptr;  // same position in the second source
   std::int64_t stride = 0;                 // elements from row to row, of both
+  const std::int64_t* offset = nullptr;    // [rows] elements to each row instead, where rows jump
   std::int64_t rows = 0, columns = 0;
+
+  PTQ_ALWAYS_INLINE std::int64_t at(std::int64_t row) const {
+    return offset ? offset[row] : row * stride;
+  }
 };
 
 template <class Isa>
@@ -53,6 +59,9 @@ PTQ_ALWAYS_INLINE epilogue_rule make_rule(const kernels::int_epilogue& e) {
   r.constant = e.sum.constant;
   r.y_high = static_cast<float>(e.sum.high);
   r.least_code = e.add ? e.sum.low : e.low;
+  r.most_code = e.add ? e.sum.high : e.high;
+  // |acc| ≤ 2^31 as a float, and the largest multiplier below 1 leaves it at 2^31 − 128
+  for (const float m : e.multiplier) r.guarded |= !(m > -1.0f && m < 1.0f);
   return r;
 }
 
@@ -62,24 +71,39 @@ struct epilogue {
   using ints = typename S::ints;
   using floats = typename S::floats;
   const epilogue_rule rule;  // a copy: stores of codes may alias anything that is not local
-  const bool added;
+  const bool added,
+      bare;  // bare: codes from 0 to 255 with zero point 0, which packing saturates to
   const floats low, high;
-  const ints zero_point, least_code;  // as `pack` takes them
+  const ints zero_point, least_code, most_code;  // as `pack` takes them
 
   PTQ_ALWAYS_INLINE explicit epilogue(const epilogue_rule& r)
       : rule(r),
         added(r.what == epilogue_rule::kind::codes_added),
+        bare((added || r.zero_point == 0) && r.least_code == 0 && r.most_code == 255),
         low(S::set(r.low)),
         high(S::set(r.high)),
         zero_point(S::set_words(added ? 0 : r.zero_point)),
-        least_code(S::set_bytes(r.least_code)) {}
+        least_code(S::set_bytes(r.least_code)),
+        most_code(S::set_bytes(r.most_code)) {}
 
   PTQ_ALWAYS_INLINE floats real(ints acc, floats multiplier) const {
     return S::clamp(S::multiply(S::to_float(acc), multiplier), low, high);
   }
-  /// The rounded product, for `pack`.
-  PTQ_ALWAYS_INLINE ints rounded(ints acc, floats multiplier) const {
-    return S::round(S::least(S::multiply(S::to_float(acc), multiplier), high));
+  /// The rounded products of Count registers, for `pack`. Bounds are met there: rounding keeps
+  /// order.
+  template <int Count, bool Guarded>
+  PTQ_ALWAYS_INLINE void rounded(const ints* acc, const float* multiplier, ints* code) const {
+    unrolled<Count>([&](auto v) PTQ_INLINE_LAMBDA {
+      constexpr int i = decltype(v)::value;
+      floats x = S::multiply(S::to_float(acc[i]), S::load(multiplier + i * S::lanes));
+      if constexpr (Guarded) x = S::least(x, high);
+      code[i] = S::round(x);
+    });
+  }
+  template <int Count>
+  PTQ_ALWAYS_INLINE void rounded(const ints* acc, const float* multiplier, ints* code) const {
+    rule.guarded ? rounded<Count, true>(acc, multiplier, code)
+                 : rounded<Count, false>(acc, multiplier, code);
   }
   /// The rounded sum with the residual's code r, for `pack`.
   PTQ_ALWAYS_INLINE ints rounded_sum(ints acc, floats multiplier, ints r) const {
@@ -91,6 +115,14 @@ struct epilogue {
                            ? fused<isa>(other, r_multiplier, fused<isa>(q, q_multiplier, constant))
                            : fused<isa>(q, q_multiplier, fused<isa>(other, r_multiplier, constant));
     return S::round(S::least(sum, S::set(rule.y_high)));
+  }
+  template <bool Bare>
+  PTQ_ALWAYS_INLINE ints packed(const ints (&code)[4]) const {
+    if constexpr (Bare) return S::pack(code);
+    return S::pack(code, zero_point, least_code, most_code);
+  }
+  PTQ_ALWAYS_INLINE ints packed(const ints (&code)[4]) const {
+    return bare ? packed<true>(code) : packed<false>(code);
   }
 };
 
@@ -137,7 +169,7 @@ PTQ_ALWAYS_INLINE void store_tile(const Accumulators& acc, const epilogue_rule& 
     unrolled<Rows>([&](auto r) PTQ_INLINE_LAMBDA {
       constexpr int row = decltype(r)::value;
       if (row >= to.rows) return;
-      float* y = static_cast<float*>(to.dst) + row * to.stride;
+      float* y = static_cast<float*>(to.dst) + to.at(row);
       float few[width];
       float* out = whole ? y : few;
       unrolled<Vectors>([&](auto v) PTQ_INLINE_LAMBDA {
@@ -158,14 +190,8 @@ PTQ_ALWAYS_INLINE void store_tile(const Accumulators& acc, const epilogue_rule& 
     ints code[4];
     unrolled<rows>([&](auto r) PTQ_INLINE_LAMBDA {
       constexpr int row = first + decltype(r)::value, at = decltype(r)::value * Vectors;
-      if (!e.added) {
-        unrolled<Vectors>([&](auto v) PTQ_INLINE_LAMBDA {
-          constexpr int i = decltype(v)::value;
-          code[at + i] = e.rounded(acc[row][i], S::load(multiplier + i * S::lanes));
-        });
-        return;
-      }
-      const std::uint8_t* x = to.residual + (row < to.rows ? row : to.rows - 1) * to.stride;
+      if (!e.added) return e.template rounded<Vectors>(acc[row], multiplier, code + at);
+      const std::uint8_t* x = to.residual + to.at(row < to.rows ? row : to.rows - 1);
       if (!whole) {
         std::memset(few, 0, sizeof few);
         copy_few<S, largest_part(width)>(few, x, to.columns);
@@ -180,11 +206,11 @@ PTQ_ALWAYS_INLINE void store_tile(const Accumulators& acc, const epilogue_rule& 
     // registers that the rows lack: any will do
     unrolled<4 - rows * Vectors>(
         [&](auto v) PTQ_INLINE_LAMBDA { code[rows * Vectors + decltype(v)::value] = code[0]; });
-    const ints packed = S::pack(code, e.zero_point, e.least_code);
+    const ints packed = e.packed(code);
     unrolled<rows>([&](auto r) PTQ_INLINE_LAMBDA {
       constexpr int row = first + decltype(r)::value, at = decltype(r)::value * Vectors;
       if (row >= to.rows) return;
-      std::uint8_t* y = static_cast<std::uint8_t*>(to.dst) + row * to.stride;
+      std::uint8_t* y = static_cast<std::uint8_t*>(to.dst) + to.at(row);
       S::template store_codes<Vectors, at>(whole ? y : few, packed);
       if (!whole) copy_few<S, largest_part(width)>(y, few, to.columns);
     });

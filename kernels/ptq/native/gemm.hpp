@@ -36,6 +36,8 @@ struct gemm_tile {
   std::int64_t row_pitch = 0;
   std::int64_t offset = 0;  // bytes added to every pointer: a group's first channel
   std::int64_t taps = 1, depth = 0;
+  const std::int32_t* chosen = nullptr;      // [taps] which of the taps, or null: all
+  const std::int64_t* tap_offset = nullptr;  // bytes from tap 0 to each, or null: `rows` has all
   const std::int8_t* weights = nullptr;
   const gemm_extra* extra = nullptr;        // vector by vector, their weights behind the taps'
   const std::int64_t* extras = nullptr;     // [vectors] how many
@@ -123,8 +125,10 @@ void gemm_kernel(const gemm_tile& t) {
   [[maybe_unused]] const gemm_extra* extra = t.extra;
   const std::uint8_t* a[Rows];
   const auto point_at = [&](std::int64_t tap) PTQ_INLINE_LAMBDA {
+    const std::uint8_t* const* from = t.tap_offset ? t.rows : t.rows + tap * t.row_pitch;
+    const std::int64_t offset = t.tap_offset ? t.offset + t.tap_offset[tap] : t.offset;
     unrolled<Rows>([&](auto r) PTQ_INLINE_LAMBDA {
-      a[decltype(r)::value] = t.rows[tap * t.row_pitch + decltype(r)::value] + t.offset;
+      a[decltype(r)::value] = from[decltype(r)::value] + offset;
     });
   };
   const auto multiply_group = [&](std::int64_t k) PTQ_INLINE_LAMBDA {
@@ -146,9 +150,12 @@ void gemm_kernel(const gemm_tile& t) {
     });
     w += Vectors * S::lanes * 4;
   };
+  const std::int64_t tap_bytes = (depth + 3) / 4 * Vectors * S::lanes * 4;
   point_at(0);
-  for (std::int64_t tap = 0; tap < t.taps; ++tap) {
+  for (std::int64_t i = 0; i < t.taps; ++i) {
+    const std::int64_t tap = t.chosen ? t.chosen[i] : i;
     if (tap > 0) point_at(tap);
+    if (t.chosen) w = t.weights + tap * tap_bytes;
     for (std::int64_t k = 0; k < whole; k += 4) multiply_group(k);
     if (whole != depth) multiply_group(depth - 4);
   }
@@ -182,14 +189,15 @@ PTQ_ALWAYS_INLINE void run_tile_of(const gemm_tile& t) {
 }
 
 /// All rows of a block times one panel: `t` describes the first tile with to.rows = the block's
-/// rows.
-template <class Isa, class Way>
-void run_panel(gemm_tile t, int vectors) {
+/// rows; `adapt(tile, row)` may choose taps and bias of the tile that starts at a row.
+template <class Isa, class Way, class Adapt>
+PTQ_ALWAYS_INLINE void run_panel(gemm_tile t, int vectors, Adapt adapt) {
   const int step = gemm_shape<Isa>::rows(vectors);
   const std::int64_t rows = t.to.rows;
   const std::int64_t bytes = t.rule->what == epilogue_rule::kind::reals ? 4 : 1;
   for (std::int64_t row = 0; row < rows; row += step) {
     t.to.rows = rows - row < step ? rows - row : step;
+    adapt(t, row);
     if (vectors == 1) run_tile_of<Isa, Way, 1>(t);
     if (vectors == 2) run_tile_of<Isa, Way, 2>(t);
     if constexpr (gemm_shape<Isa>::vectors == 4) {
@@ -198,9 +206,17 @@ void run_panel(gemm_tile t, int vectors) {
     }
     t.rows += step;
     if (t.row_terms) t.row_terms += step;
+    if (t.to.offset) {
+      t.to.offset += step;
+      continue;
+    }
     t.to.dst = static_cast<std::byte*>(t.to.dst) + step * t.to.stride * bytes;
     if (t.to.residual) t.to.residual += step * t.to.stride;
   }
+}
+template <class Isa, class Way>
+void run_panel(const gemm_tile& t, int vectors) {
+  run_panel<Isa, Way>(t, vectors, [](gemm_tile&, std::int64_t) PTQ_INLINE_LAMBDA {});
 }
 
 }  // namespace ptq::native

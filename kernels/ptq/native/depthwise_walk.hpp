@@ -1,0 +1,202 @@
+#pragma once
+// SPDX-License-Identifier: Apache-2.0
+// The usual case of a 3×3 depthwise filter: whole registers of channels, codes out, stride 1 or 2.
+// One output row is walked column by column, without the other cases' tests.
+
+#include <cstdint>
+
+#include <ptq/native/depthwise_pack.hpp>
+#include <ptq/native/dot.hpp>
+#include <ptq/native/epilogue.hpp>
+#include <ptq/native/gemm.hpp>
+
+namespace ptq::native {
+
+/// One block's run along an output row.
+struct depthwise_run {
+  const std::uint8_t* const* tap =
+      nullptr;  // [slots] at the run's first pixel (3×3: [rows], at column 0)
+  const std::int64_t* pitch =
+      nullptr;  // [slots] bytes from output pixel to output pixel (3×3: column to column)
+  std::int64_t groups = 1, first = 0, count = 0;
+  std::int64_t in_w = 0, left = 0,
+               stride = 1;  // 3×3 only: image width, column of the first tap of pixel `first`
+  std::int64_t side = 1;    // pixels that a register holds: `count` counts registers
+  const std::uint8_t* padding = nullptr;
+  const std::int8_t* weights = nullptr;
+  const std::int32_t* bias = nullptr;
+  const float* multiplier = nullptr;
+  const epilogue_rule* rule = nullptr;
+  std::int64_t skip = 0;  // columns not to store
+  tile_target to;         // first pixel; columns of the block
+};
+
+/// acc + one group of slots of register J; x: its interleaved activations.
+template <class S, class Way, int J>
+PTQ_ALWAYS_INLINE typename S::ints multiply_slots(typename S::ints acc, typename S::ints x,
+                                                  const std::int8_t* w) {
+  unrolled<Way::steps>([&](auto s) PTQ_INLINE_LAMBDA {
+    constexpr int step = decltype(s)::value;
+    const auto weights = S::load(w + (J * Way::steps + step) * 4 * S::lanes);
+    if constexpr (Way::steps == 1)
+      acc = S::dot4(acc, x, weights);
+    else
+      acc = S::dot2(acc, S::template split<step>(x), weights);
+  });
+  return acc;
+}
+
+template <class S, class Way>
+struct depthwise_walk {
+  using ints = typename S::ints;
+  static constexpr int width = 4 * S::lanes;
+
+  /// Columns of three rows, one after the other, padding beside the image.
+  struct walking_columns {
+    const std::uint8_t* tap[3];
+    std::int64_t pitch[3], x, in_w;
+    ints padding;
+
+    PTQ_ALWAYS_INLINE explicit walking_columns(const depthwise_run& r)
+        : x(r.left), in_w(r.in_w), padding(S::load(r.padding)) {
+      for (int j = 0; j < 3; ++j) {
+        tap[j] = r.tap[j] + r.left * r.pitch[j];
+        pitch[j] = r.pitch[j];
+      }
+    }
+    PTQ_ALWAYS_INLINE void next(ints* out) {
+      const bool inside = static_cast<std::uint64_t>(x++) < static_cast<std::uint64_t>(in_w);
+      if (inside) {
+        const ints middle = in_register(S::load(tap[1]));
+        const ints t[4] = {in_register(S::load(tap[0])), middle, in_register(S::load(tap[2])),
+                           middle};
+        S::interleave(t, out);
+      } else {
+        unrolled<4>([&](auto v) PTQ_INLINE_LAMBDA { out[decltype(v)::value] = padding; });
+      }
+      unrolled<3>([&](auto v) PTQ_INLINE_LAMBDA {
+        constexpr int j = decltype(v)::value;
+        tap[j] += pitch[j];
+      });
+    }
+  };
+
+  /// Neighbouring pixels: the columns of pixel p are those from p · Stride on.
+  template <int Stride, bool Bare, int Columns>
+  static PTQ_ALWAYS_INLINE void pixels(const depthwise_run& r, const epilogue<S>& e,
+                                       std::uint8_t*& y, const ints* const (&column)[Columns]) {
+    constexpr int count = (Columns - 3) / Stride + 1;
+    ints acc[count][4], code[4];
+    unrolled<4>([&](auto v) PTQ_INLINE_LAMBDA {
+      constexpr int j = decltype(v)::value;
+      const ints bias = in_register(S::load(r.bias + j * S::lanes));
+      unrolled<count>([&](auto p) PTQ_INLINE_LAMBDA { acc[decltype(p)::value][j] = bias; });
+      unrolled<3>([&](auto k) PTQ_INLINE_LAMBDA {
+        constexpr int tap = decltype(k)::value;
+        const std::int8_t* w = r.weights + tap * depthwise_group_bytes<S, Way>;
+        if constexpr (count == 1) {
+          acc[0][j] = multiply_slots<S, Way, j>(acc[0][j], column[tap][j], w);
+        } else {
+          const ints shared = in_register(S::load(w + j * width));
+          unrolled<count>([&](auto p) PTQ_INLINE_LAMBDA {
+            constexpr int pixel = decltype(p)::value;
+            acc[pixel][j] = S::dot4(acc[pixel][j], column[pixel * Stride + tap][j], shared);
+          });
+        }
+      });
+    });
+    unrolled<count>([&](auto p) PTQ_INLINE_LAMBDA {
+      e.template rounded<4, false>(acc[decltype(p)::value], r.multiplier, code);
+      S::store(y, e.template packed<Bare>(code));
+      y += r.to.stride;
+    });
+  }
+
+  /// Two pixels share the loads of weights where 32 registers hold both.
+  static constexpr bool pixel_pairs = register_bytes<typename S::isa> == 64 && Way::steps == 1;
+
+  /// Two at a time, where there are 32 registers, halve the loads.
+  template <int Stride, bool Bare>
+  static void walk_columns(const depthwise_run& given) {
+    const depthwise_run r = given;
+    const epilogue<S> e(*r.rule);
+    walking_columns from(r);
+    auto* y = static_cast<std::uint8_t*>(r.to.dst);
+    std::int64_t left = r.count;
+    ints a[4], b[4], c[4];
+    from.next(a);
+    if constexpr (pixel_pairs && Stride == 1) {
+      ints d[4];
+      from.next(b);
+      for (; left >= 2; left -= 2) {
+        from.next(c);
+        from.next(d);
+        pixels<1, Bare>(r, e, y, {a, b, c, d});
+        if ((left -= 2) < 2) {
+          if (left == 0) return;
+          from.next(a);
+          return pixels<1, Bare>(r, e, y, {c, d, a});
+        }
+        from.next(a);
+        from.next(b);
+        pixels<1, Bare>(r, e, y, {c, d, a, b});
+      }
+      if (left == 0) return;
+      from.next(c);
+      pixels<1, Bare>(r, e, y, {a, b, c});
+    } else if constexpr (pixel_pairs) {
+      ints d[4], f[4];
+      for (; left >= 2; left -= 2) {
+        from.next(b);
+        from.next(c);
+        from.next(d);
+        from.next(f);
+        pixels<2, Bare>(r, e, y, {a, b, c, d, f});
+        unrolled<4>([&](auto v)
+                        PTQ_INLINE_LAMBDA { a[decltype(v)::value] = f[decltype(v)::value]; });
+      }
+      if (left == 0) return;
+      from.next(b);
+      from.next(c);
+      pixels<2, Bare>(r, e, y, {a, b, c});
+    } else if constexpr (Stride == 1) {
+      from.next(b);
+      for (;;) {
+        from.next(c);
+        pixels<1, Bare>(r, e, y, {a, b, c});
+        if (--left == 0) return;
+        from.next(a);
+        pixels<1, Bare>(r, e, y, {b, c, a});
+        if (--left == 0) return;
+        from.next(b);
+        pixels<1, Bare>(r, e, y, {c, a, b});
+        if (--left == 0) return;
+      }
+    } else {
+      for (;;) {
+        from.next(b);
+        from.next(c);
+        pixels<2, Bare>(r, e, y, {a, b, c});
+        if (--left == 0) return;
+        from.next(b);
+        from.next(a);
+        pixels<2, Bare>(r, e, y, {c, b, a});
+        if (--left == 0) return;
+      }
+    }
+  }
+
+  static PTQ_ALWAYS_INLINE bool takes(const depthwise_run& r) {
+    return r.rule->what == epilogue_rule::kind::codes && !r.rule->guarded && r.stride <= 2;
+  }
+
+  static PTQ_ALWAYS_INLINE void run(const depthwise_run& r) {
+    const bool bare = epilogue<S>(*r.rule).bare;
+    if (r.stride == 1)
+      bare ? walk_columns<1, true>(r) : walk_columns<1, false>(r);
+    else
+      bare ? walk_columns<2, true>(r) : walk_columns<2, false>(r);
+  }
+};
+
+}  // namespace ptq::native

@@ -80,10 +80,7 @@ struct depthwise_kernel {
                          S::zero()};
       ints residual[4];
       S::interleave(x, residual);
-      unrolled<4>([&](auto v) PTQ_INLINE_LAMBDA {
-        constexpr int j = decltype(v)::value;
-        code[j] = e.rounded_sum(acc[j], S::load(r.multiplier + j * S::lanes), residual[j]);
-      });
+      e.template sums<4>(acc, r.multiplier, residual, code);
     } else {
       e.template rounded<4>(acc, r.multiplier, code);
     }

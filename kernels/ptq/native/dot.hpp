@@ -131,6 +131,7 @@ struct simd<Isa, 0> : simd_layout<Isa, 4> {
       return b - 0x4b400000;
     });
   }
+  static floats nearest(floats x) { return to_float(round(x)); }
   static ints broadcast4(const std::uint8_t* p) {
     std::int32_t x;
     std::memcpy(&x, p, 4);

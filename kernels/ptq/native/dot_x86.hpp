@@ -51,6 +51,14 @@ struct simd<Isa, 16> : simd_layout<Isa, 4> {
   static PTQ_ALWAYS_INLINE floats least(floats x, floats high) { return _mm_min_ps(high, x); }
   static PTQ_ALWAYS_INLINE floats to_float(ints x) { return _mm_cvtepi32_ps(x); }
   static PTQ_ALWAYS_INLINE ints round(floats x) { return _mm_cvtps_epi32(x); }
+  /// Half to even, |x| < 2^22.
+  static PTQ_ALWAYS_INLINE floats nearest(floats x) {
+#if XSIMD_WITH_SSE4_1
+    return _mm_round_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+#else
+    return to_float(round(x));
+#endif
+  }
 
   static PTQ_ALWAYS_INLINE ints broadcast4(const std::uint8_t* p) {
     std::int32_t x;
@@ -153,6 +161,9 @@ struct simd<Isa, 32> : simd_layout<Isa, 8> {
   static PTQ_ALWAYS_INLINE floats least(floats x, floats high) { return _mm256_min_ps(high, x); }
   static PTQ_ALWAYS_INLINE floats to_float(ints x) { return _mm256_cvtepi32_ps(x); }
   static PTQ_ALWAYS_INLINE ints round(floats x) { return _mm256_cvtps_epi32(x); }
+  static PTQ_ALWAYS_INLINE floats nearest(floats x) {
+    return _mm256_round_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+  }
 
   static PTQ_ALWAYS_INLINE ints broadcast4(const std::uint8_t* p) {
     std::int32_t x;
@@ -240,6 +251,9 @@ struct simd<Isa, 64> : simd_layout<Isa, 16> {
   static PTQ_ALWAYS_INLINE floats least(floats x, floats high) { return _mm512_min_ps(high, x); }
   static PTQ_ALWAYS_INLINE floats to_float(ints x) { return _mm512_cvtepi32_ps(x); }
   static PTQ_ALWAYS_INLINE ints round(floats x) { return _mm512_cvtps_epi32(x); }
+  static PTQ_ALWAYS_INLINE floats nearest(floats x) {
+    return _mm512_maskz_roundscale_ps(0xffff, x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+  }
 
   static PTQ_ALWAYS_INLINE ints broadcast4(const std::uint8_t* p) {
     std::int32_t x;

@@ -24,7 +24,7 @@ struct epilogue_rule {
   bool residual_first = false;
   float y_high = 255;
   std::int32_t least_code = 0, most_code = 255;  // of what is stored
-  bool guarded = false;                          // a product with a multiplier may leave int32
+  bool guarded = false;                          // a product or sum may leave int32
 };
 
 /// Where the results of a tile go. `columns` ≤ the tile's width, the rest is padding.
@@ -62,6 +62,10 @@ PTQ_ALWAYS_INLINE epilogue_rule make_rule(const kernels::int_epilogue& e) {
   r.most_code = e.add ? e.sum.high : e.high;
   // |acc| ≤ 2^31 as a float, and the largest multiplier below 1 leaves it at 2^31 − 128
   for (const float m : e.multiplier) r.guarded |= !(m > -1.0f && m < 1.0f);
+  const auto magnitude = [](float x) PTQ_INLINE_LAMBDA { return x < 0 ? -x : x; };
+  if (e.add)
+    r.guarded = !(magnitude(r.constant) + 255 * (magnitude(e.sum.first) + magnitude(e.sum.second)) <
+                  1073741824.0f);
   return r;
 }
 
@@ -105,16 +109,36 @@ struct epilogue {
     rule.guarded ? rounded<Count, true>(acc, multiplier, code)
                  : rounded<Count, false>(acc, multiplier, code);
   }
-  /// The rounded sum with the residual's code r, for `pack`.
-  PTQ_ALWAYS_INLINE ints rounded_sum(ints acc, floats multiplier, ints r) const {
+  /// The rounded sums with the residual's codes r, for `pack`.
+  template <int Count, bool ResidualFirst, bool Guarded>
+  PTQ_ALWAYS_INLINE void sums(const ints* acc, const float* multiplier, const ints* r,
+                              ints* code) const {
     using isa = typename S::isa;
-    const floats q = S::to_float(S::add(S::round(real(acc, multiplier)), S::set(rule.zero_point)));
-    const floats other = S::to_float(r), constant = S::set(rule.constant);
+    const floats zero = S::set(static_cast<float>(rule.zero_point)),
+                 constant = S::set(rule.constant);
     const floats q_multiplier = S::set(rule.q_multiplier), r_multiplier = S::set(rule.r_multiplier);
-    const floats sum = rule.residual_first
-                           ? fused<isa>(other, r_multiplier, fused<isa>(q, q_multiplier, constant))
-                           : fused<isa>(q, q_multiplier, fused<isa>(other, r_multiplier, constant));
-    return S::round(S::least(sum, S::set(rule.y_high)));
+    unrolled<Count>([&](auto v) PTQ_INLINE_LAMBDA {
+      constexpr int i = decltype(v)::value;
+      const floats q = S::add(S::nearest(real(acc[i], S::load(multiplier + i * S::lanes))), zero);
+      const floats other = S::to_float(r[i]);
+      floats sum;
+      if constexpr (ResidualFirst)
+        sum = fused<isa>(other, r_multiplier, fused<isa>(q, q_multiplier, constant));
+      else
+        sum = fused<isa>(q, q_multiplier, fused<isa>(other, r_multiplier, constant));
+      if constexpr (Guarded) sum = S::least(sum, S::set(rule.y_high));
+      code[i] = S::round(sum);
+    });
+  }
+  template <int Count>
+  PTQ_ALWAYS_INLINE void sums(const ints* acc, const float* multiplier, const ints* r,
+                              ints* code) const {
+    if (rule.guarded)
+      rule.residual_first ? sums<Count, true, true>(acc, multiplier, r, code)
+                          : sums<Count, false, true>(acc, multiplier, r, code);
+    else
+      rule.residual_first ? sums<Count, true, false>(acc, multiplier, r, code)
+                          : sums<Count, false, false>(acc, multiplier, r, code);
   }
   template <bool Bare>
   PTQ_ALWAYS_INLINE ints packed(const ints (&code)[4]) const {
@@ -197,11 +221,12 @@ PTQ_ALWAYS_INLINE void store_tile(const Accumulators& acc, const epilogue_rule& 
         copy_few<S, largest_part(width)>(few, x, to.columns);
         x = few;
       }
+      ints residual[Vectors];
       unrolled<Vectors>([&](auto v) PTQ_INLINE_LAMBDA {
         constexpr int i = decltype(v)::value;
-        code[at + i] = e.rounded_sum(acc[row][i], S::load(multiplier + i * S::lanes),
-                                     S::load_codes(x + i * S::lanes));
+        residual[i] = S::load_codes(x + i * S::lanes);
       });
+      e.template sums<Vectors>(acc[row], multiplier, residual, code + at);
     });
     // registers that the rows lack: any will do
     unrolled<4 - rows * Vectors>(

@@ -47,9 +47,9 @@ struct conv_data {
     ptq::kernels::qconv_args a;
     a.geometry = geometry;
     a.weights = w.view<std::int8_t>().data();
-    a.x_zero_point = 128;
+    a.x_zero_point = 0;  // behind a ReLU, as in these networks
     a.epilogue.multiplier = multiplier;
-    a.epilogue.zero_point = 128;
+    a.epilogue.zero_point = 0;
     return a;
   }
   ptq::kernels::conv_args reals() const {

@@ -64,7 +64,7 @@ struct depthwise_row {
     return r;
   }
 
-  void run_columns(depthwise_run r, const depthwise_block& b) const {
+  void run_columns(depthwise_run& r, const depthwise_block& b) const {
     for (std::int64_t kh = 0; kh < 3; ++kh) {
       tap[kh] = rows[kh] ? rows[kh] + b.channel : d.padding;
       pitch[kh] = rows[kh] ? pixel : 0;
@@ -134,7 +134,7 @@ void run_qdepthwise(const void* object, const kernels::operands& io, std::byte* 
     line.find_rows(row);
     for (std::int64_t i = first; i < end; ++i) {
       const depthwise_block& b = d.block[i];
-      const depthwise_run r = line.start(row, b);
+      depthwise_run r = line.start(row, b);
       if (d.columns3)
         line.run_columns(r, b);
       else

@@ -59,10 +59,11 @@ struct depthwise_walk {
 
     PTQ_ALWAYS_INLINE explicit walking_columns(const depthwise_run& r)
         : x(r.left), in_w(r.in_w), padding(S::load(r.padding)) {
-      for (int j = 0; j < 3; ++j) {
+      unrolled<3>([&](auto v) PTQ_INLINE_LAMBDA {
+        constexpr int j = decltype(v)::value;
         tap[j] = r.tap[j] + r.left * r.pitch[j];
         pitch[j] = r.pitch[j];
-      }
+      });
     }
     PTQ_ALWAYS_INLINE void next(ints* out) {
       const bool inside = static_cast<std::uint64_t>(x++) < static_cast<std::uint64_t>(in_w);
@@ -81,10 +82,18 @@ struct depthwise_walk {
     }
   };
 
+  /// Of a run, what all its pixels share: local, as stores of codes may alias anything else.
+  struct shared {
+    const std::int8_t* weights;
+    const std::int32_t* bias;
+    const float* multiplier;
+    std::int64_t stride;
+  };
+
   /// Neighbouring pixels: the columns of pixel p are those from p · Stride on.
   template <int Stride, bool Bare, int Columns>
-  static PTQ_ALWAYS_INLINE void pixels(const depthwise_run& r, const epilogue<S>& e,
-                                       std::uint8_t*& y, const ints* const (&column)[Columns]) {
+  static PTQ_ALWAYS_INLINE void pixels(const shared& r, const epilogue<S>& e, std::uint8_t*& y,
+                                       const ints* const (&column)[Columns]) {
     constexpr int count = (Columns - 3) / Stride + 1;
     ints acc[count][4], code[4];
     unrolled<4>([&](auto v) PTQ_INLINE_LAMBDA {
@@ -97,10 +106,10 @@ struct depthwise_walk {
         if constexpr (count == 1) {
           acc[0][j] = multiply_slots<S, Way, j>(acc[0][j], column[tap][j], w);
         } else {
-          const ints shared = in_register(S::load(w + j * width));
+          const ints both = in_register(S::load(w + j * width));
           unrolled<count>([&](auto p) PTQ_INLINE_LAMBDA {
             constexpr int pixel = decltype(p)::value;
-            acc[pixel][j] = S::dot4(acc[pixel][j], column[pixel * Stride + tap][j], shared);
+            acc[pixel][j] = S::dot4(acc[pixel][j], column[pixel * Stride + tap][j], both);
           });
         }
       });
@@ -108,7 +117,7 @@ struct depthwise_walk {
     unrolled<count>([&](auto p) PTQ_INLINE_LAMBDA {
       e.template rounded<4, false>(acc[decltype(p)::value], r.multiplier, code);
       S::store(y, e.template packed<Bare>(code));
-      y += r.to.stride;
+      y += r.stride;
     });
   }
 
@@ -117,12 +126,12 @@ struct depthwise_walk {
 
   /// Two at a time, where there are 32 registers, halve the loads.
   template <int Stride, bool Bare>
-  static void walk_columns(const depthwise_run& given) {
-    const depthwise_run r = given;
-    const epilogue<S> e(*r.rule);
-    walking_columns from(r);
-    auto* y = static_cast<std::uint8_t*>(r.to.dst);
-    std::int64_t left = r.count;
+  static void walk_columns(const depthwise_run& run) {
+    const shared r = {run.weights, run.bias, run.multiplier, run.to.stride};
+    const epilogue<S> e(*run.rule);
+    walking_columns from(run);
+    auto* y = static_cast<std::uint8_t*>(run.to.dst);
+    std::int64_t left = run.count;
     ints a[4], b[4], c[4];
     from.next(a);
     if constexpr (pixel_pairs && Stride == 1) {
@@ -191,7 +200,7 @@ struct depthwise_walk {
   }
 
   static PTQ_ALWAYS_INLINE void run(const depthwise_run& r) {
-    const bool bare = epilogue<S>(*r.rule).bare;
+    const bool bare = epilogue<S>::is_bare(*r.rule);
     if (r.stride == 1)
       bare ? walk_columns<1, true>(r) : walk_columns<1, false>(r);
     else

@@ -75,15 +75,20 @@ struct epilogue {
   using ints = typename S::ints;
   using floats = typename S::floats;
   const epilogue_rule rule;  // a copy: stores of codes may alias anything that is not local
-  const bool added,
-      bare;  // bare: codes from 0 to 255 with zero point 0, which packing saturates to
+  const bool added, bare;
   const floats low, high;
   const ints zero_point, least_code, most_code;  // as `pack` takes them
+
+  /// Codes from 0 to 255 with zero point 0: what packing saturates to.
+  static PTQ_ALWAYS_INLINE bool is_bare(const epilogue_rule& r) {
+    return (r.what == epilogue_rule::kind::codes_added || r.zero_point == 0) && r.least_code == 0 &&
+           r.most_code == 255;
+  }
 
   PTQ_ALWAYS_INLINE explicit epilogue(const epilogue_rule& r)
       : rule(r),
         added(r.what == epilogue_rule::kind::codes_added),
-        bare((added || r.zero_point == 0) && r.least_code == 0 && r.most_code == 255),
+        bare(is_bare(r)),
         low(S::set(r.low)),
         high(S::set(r.high)),
         zero_point(S::set_words(added ? 0 : r.zero_point)),

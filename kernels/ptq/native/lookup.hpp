@@ -1,7 +1,7 @@
 #pragma once
 // SPDX-License-Identifier: Apache-2.0
-// Bytes through a table of 256 bytes, the whole of an 8-bit activation or requantization. With VBMI
-// the table lives in four registers; with AVX2 and AVX-512BW it is sixteen byte shuffles; below
+// Bytes through a table of 256 bytes, the whole of an 8-bit activation or requantization. Where the
+// CPU has VBMI the table lives in four registers; with AVX2 and AVX-512BW it is sixteen byte shuffles; below
 // that, one load each.
 
 #include <array>
@@ -29,9 +29,16 @@ PTQ_ALWAYS_INLINE void fold_table(lookup_tables& t) {
     t.folded[i] = static_cast<std::uint8_t>(t.plain[i] ^ (i % 128 < 16 ? 0 : t.plain[i - 16]));
 }
 
-#if defined(__AVX512VBMI__)
-PTQ_ALWAYS_INLINE std::int64_t look_up_vbmi(const lookup_tables& t, const std::uint8_t* src,
-                                            std::uint8_t* dst, std::int64_t n) {
+#if defined(__AVX512BW__) && defined(__GNUC__)
+/// Whether look_up_vbmi may be called: no ISA of ours implies VBMI, which came after VNNI.
+template <class Isa>
+PTQ_ALWAYS_INLINE bool has_vbmi() {
+  return __builtin_cpu_supports("avx512vbmi");
+}
+template <class Isa>
+[[gnu::target("avx512vbmi")]] std::int64_t look_up_vbmi(const lookup_tables& t,
+                                                        const std::uint8_t* src, std::uint8_t* dst,
+                                                        std::int64_t n) {
   const __m512i t0 = _mm512_load_si512(t.plain.data()), t1 = _mm512_load_si512(&t.plain[64]);
   const __m512i t2 = _mm512_load_si512(&t.plain[128]), t3 = _mm512_load_si512(&t.plain[192]);
   std::int64_t i = 0;
@@ -44,6 +51,11 @@ PTQ_ALWAYS_INLINE std::int64_t look_up_vbmi(const lookup_tables& t, const std::u
                             _mm512_mask_blend_epi8(_mm512_movepi8_mask(x), low, high));
   }
   return n;
+}
+#else
+template <class Isa>
+PTQ_ALWAYS_INLINE bool has_vbmi() {
+  return false;
 }
 #endif
 
@@ -97,19 +109,23 @@ PTQ_ALWAYS_INLINE std::int64_t look_up_256(const lookup_tables& t, const std::ui
 }
 #endif
 
+/// vbmi: what has_vbmi says
 template <class Isa>
 PTQ_ALWAYS_INLINE void look_up(const lookup_tables& t, const std::uint8_t* src, std::uint8_t* dst,
-                               std::int64_t n) {
+                               std::int64_t n, [[maybe_unused]] bool vbmi) {
   std::int64_t i = 0;
-  constexpr int bytes = static_cast<int>(f32s<Isa>::size) * 4;
-#if defined(__AVX512VBMI__)
-  if constexpr (bytes == 64) i = look_up_vbmi(t, src, dst, n);
-#elif defined(__AVX512BW__)
-  if constexpr (bytes == 64) i = look_up_512(t, src, dst, n);
+  [[maybe_unused]] constexpr int bytes = static_cast<int>(f32s<Isa>::size) * 4;
+#if defined(__AVX512BW__)
+  if constexpr (bytes == 64) {
+#if defined(__GNUC__)
+    i = vbmi ? look_up_vbmi<Isa>(t, src, dst, n) : look_up_512(t, src, dst, n);
+#else
+    i = look_up_512(t, src, dst, n);
+#endif
+  }
 #elif defined(__AVX2__)
   if constexpr (bytes == 32) i = look_up_256(t, src, dst, n);
 #endif
-  (void)bytes;
   for (; i < n; ++i) dst[i] = t.plain[src[i]];
 }
 

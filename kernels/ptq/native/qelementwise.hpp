@@ -117,6 +117,7 @@ struct lookup_kernel {
   lookup_tables tables;
   row_split<Isa> split;
   std::int64_t src_stride, dst_stride;
+  bool vbmi;
 
   static void apply(const void* object, const kernels::operands& io, std::byte*, work_range range) {
     const auto& k = *static_cast<const lookup_kernel*>(object);
@@ -124,7 +125,7 @@ struct lookup_kernel {
     auto* dst = static_cast<std::uint8_t*>(io.dst);
     k.split.for_pieces(range, [&](std::int64_t row, std::int64_t begin, std::int64_t end) {
       look_up<Isa>(k.tables, src + row * k.src_stride + begin, dst + row * k.dst_stride + begin,
-                   end - begin);
+                   end - begin, k.vbmi);
     });
   }
 };
@@ -141,6 +142,7 @@ inline kernels::prepared lookup(const kernels::lookup_args& args) {
                   : row_split<Isa>::of(args.rows, args.columns);
   std::memcpy(k.tables.plain.data(), args.table.data(), 256);
   fold_table<Isa>(k.tables);
+  k.vbmi = has_vbmi<Isa>();
   p.units = k.split.units();
   p.run = &kernel::apply;
   p.name = "lookup registers";

@@ -16,6 +16,7 @@
 
 #include "conv_subject.hpp"
 #include "shapes.hpp"
+#include "suite_bytes.hpp"
 
 namespace {
 
@@ -178,6 +179,16 @@ int main(int argc, char** argv) try {
       print_row(r);
       all["rows"].push_back(r);
     }
+  std::cout << "\n| bench | where | elements | isa | GB/s | copy, or read | share |\n"
+            << "|---|---|---|---|---|---|---|\n";
+  const char* best = ptq::available_kernels().front()->isa;
+  for_bytes_rows(o.seconds(), [&](const bytes_row& row) {
+    const nlohmann::json r = json_of(row, best);
+    std::cout << "| " << row.bench << " | " << row.origin << " | " << row.shape << " | " << best
+              << " | " << number(r["gbps"], "%.1f") << " | " << number(r["peer_gbps"], "%.1f")
+              << " | " << number(r["share_of_peer"], "%.2f") << " |" << std::endl;
+    all["rows"].push_back(r);
+  });
   if (o.json.empty()) return 0;
   std::ofstream file(o.json);
   file << all.dump(1) << "\n";

@@ -20,7 +20,7 @@ namespace ptq::native {
 
 /// fused_multiply_add on the registers of plain C++ (`simd` without intrinsics).
 template <class Isa, class Floats>
-  requires requires(Floats x) { x.v[0]; }
+requires requires(Floats x) { x.v[0]; }
 PTQ_ALWAYS_INLINE Floats fused(Floats a, Floats b, Floats c) {
   for (std::size_t i = 0; i < sizeof(Floats) / sizeof(float); ++i)
     c.v[i] = fused_multiply_add(a.v[i], b.v[i], c.v[i]);
@@ -218,6 +218,19 @@ struct lanes {
   }
   PTQ_ALWAYS_INLINE static real round(real x) {
     return real(rounded(static_cast<real_register>(x)));
+  }
+  /// max(farthest, |x − round(x)|); a NaN leaves it as it is, and infinities are 0 away.
+  PTQ_ALWAYS_INLINE static real farther_from_whole(real x, real farthest) {
+#if defined(__AVX512DQ__)
+    if constexpr (width == 16) {
+      constexpr int to_nearest = 0x08, larger_magnitude = 0x0b;  // the sign is cleared
+      const __m512 off = _mm512_maskz_reduce_ps(0xffff, static_cast<__m512>(x), to_nearest);
+      return real(
+          _mm512_maskz_range_ps(0xffff, off, static_cast<__m512>(farthest), larger_magnitude));
+    }
+#endif
+    const real off = x - round(x);
+    return greater(from_bits(bits(off) & constant_whole(0x7fffffff)), farthest);
   }
   template <class F>
   PTQ_ALWAYS_INLINE static real each(real x, F f) {

@@ -10,6 +10,7 @@
 #include <ptq/core/exponential.hpp>
 #include <ptq/kernels/args.hpp>
 #include <ptq/kernels/table.hpp>
+#include <ptq/native/dot.hpp>
 #include <ptq/native/lanes.hpp>
 #include <ptq/native/lookup.hpp>
 #include <ptq/native/runs.hpp>
@@ -47,6 +48,29 @@ struct quantize_kernel {
     }
     return lane::to_whole(n) + lane::constant_whole(zero_point);
   }
+  /// Four registers at once; false, and nothing is stored, if one has to divide. What is too small,
+  /// and NaN, becomes the smallest int32 and so the lowest code.
+  PTQ_ALWAYS_INLINE bool four_registers(const float* x, std::uint8_t* y) const {
+    using S = simd<Isa, register_bytes<Isa>>;
+    typename S::ints code[4];
+    real farthest = lane::constant(0.0f);
+    unrolled<4>([&](auto v) PTQ_INLINE_LAMBDA {
+      constexpr int i = decltype(v)::value;
+      const real q = lane::lesser(lane::constant(high),
+                                  lane::load(x + i * lane::width) * lane::constant(inverse));
+      code[i] = S::round(static_cast<typename real::register_type>(q));
+      farthest = lane::farther_from_whole(q, farthest);
+    });
+    if (xsimd::any(farthest > lane::constant(0.5f - 0x1p-14f))) return false;
+    const auto codes = S::pack(code, S::set_words(zero_point), S::set_bytes(0), S::set_bytes(255));
+    if constexpr (S::lanes == 16) {
+      S::template store_codes<4, 0>(y, codes);
+    } else {
+      S::template store_codes<2, 0>(y, codes);
+      S::template store_codes<2, 2>(y + 2 * S::lanes, codes);
+    }
+    return true;
+  }
   template <bool Divide>
   static void apply(const void* object, const kernels::operands& io, std::byte*, work_range range) {
     const auto& k = *static_cast<const quantize_kernel*>(object);
@@ -54,6 +78,13 @@ struct quantize_kernel {
     auto* dst = static_cast<std::uint8_t*>(io.dst);
     const std::int64_t last = least<Isa>(range.end * chunk_elements, k.size);
     std::int64_t i = range.begin * chunk_elements;
+    if constexpr (!Divide && register_bytes<Isa> == 4 * lane::width)
+      for (; i + 4 * lane::width <= last; i += 4 * lane::width)
+        if (!k.four_registers(src + i, dst + i))
+          unrolled<4>([&](auto v) PTQ_INLINE_LAMBDA {
+            constexpr int at = decltype(v)::value * lane::width;
+            lane::store(dst + i + at, k.template code<true>(lane::load(src + i + at)));
+          });
     for (; i + lane::width <= last; i += lane::width)
       lane::store(dst + i, k.template code<Divide>(lane::load(src + i)));
     if (i < last)

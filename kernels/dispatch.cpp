@@ -14,6 +14,7 @@
 #include <ptq/core/error.hpp>
 #include <ptq/core/tensor.hpp>
 #include <ptq/dispatch.hpp>
+#include <ptq/kernels/amx.hpp>
 
 #include "isa/library.hpp"
 
@@ -43,7 +44,7 @@ bool cpu_has_avx_vnni() {
 
 /// All tables, best first. __builtin_cpu_supports asks the operating system for the registers too.
 struct choices {
-  std::array<kernels::kernel_table, 6> tables;
+  std::array<kernels::kernel_table, 7> tables;
   std::vector<built_kernel> built;
   std::vector<const kernels::kernel_table*> available;
 
@@ -55,7 +56,9 @@ struct choices {
     const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") &&
                         __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
                         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512cd");
-    add(isa::avx512_vnni, avx512 && __builtin_cpu_supports("avx512vnni"));
+    const bool avx512_vnni = avx512 && __builtin_cpu_supports("avx512vnni");
+    add(isa::amx_int8, avx512_vnni && kernels::request_amx());
+    add(isa::avx512_vnni, avx512_vnni);
     add(isa::avx512, avx512);
     add(isa::avx_vnni, avx2 && cpu_has_avx_vnni());
     add(isa::avx2, avx2);

@@ -15,7 +15,7 @@ kernels::prepared blank(std::size_t bytes);
 
 extern const kernels::kernel_table portable;
 #if defined(__x86_64__) || defined(_M_X64)
-extern const kernels::kernel_table sse41, avx2, avx_vnni, avx512, avx512_vnni;
+extern const kernels::kernel_table sse41, avx2, avx_vnni, avx512, avx512_vnni, amx_int8;
 #endif
 
 }  // namespace ptq::isa

@@ -5,6 +5,7 @@
 // same ISA flags; should they not be, no function is shared between them: the tag below encodes the
 // flags, and so does every symbol instantiated from it.
 
+#include <ptq/kernels/amx.hpp>
 #include <ptq/kernels/table.hpp>
 #include <ptq/native/isa.hpp>
 #include <ptq/native/make_table.hpp>
@@ -84,7 +85,7 @@ inline constexpr unsigned compiled_features = 0
 #ifdef __AVX512FP16__
                                               | 1u << 22
 #endif
-#ifdef __AMX_INT8__
+#ifdef PTQ_AMX_INT8
                                               | 1u << 23
 #endif
 #ifdef __POPCNT__
@@ -110,6 +111,11 @@ inline constexpr unsigned compiled_features = 0
 /// The best tag of these flags, under a name of its own per set of flags.
 template <unsigned Features>
 struct compiled : best {};
+#if defined(PTQ_AMX_INT8)
+/// In its place where the operating system refuses tiles.
+template <unsigned Features>
+struct compiled_without_tiles : avx512_vnni {};
+#endif
 
 template <class Isa>
 inline constexpr kernels::kernel_table table_of = make_table<Isa>();
@@ -117,9 +123,14 @@ inline constexpr kernels::kernel_table table_of = make_table<Isa>();
 }  // namespace native
 
 /// The kernels for the ISA of this translation unit's flags. Internal linkage: every file has its
-/// own. A template, so that a file that takes its kernels elsewhere does not compile these.
+/// own. A template, so that a file that takes its kernels elsewhere does not compile these. With
+/// AMX's flags it asks the operating system for tiles, and gives avx512_vnni's table where they are
+/// refused.
 template <unsigned Features = native::compiled_features>
 [[maybe_unused]] static const kernels::kernel_table& native_kernels() {
+#if defined(PTQ_AMX_INT8)
+  if (!kernels::request_amx()) return native::table_of<native::compiled_without_tiles<Features>>;
+#endif
   return native::table_of<native::compiled<Features>>;
 }
 

@@ -6,6 +6,7 @@
 
 #include <ptq/core/error.hpp>
 #include <ptq/dispatch.hpp>
+#include <ptq/kernels/amx.hpp>
 #include <ptq/native.hpp>
 
 namespace {
@@ -53,6 +54,12 @@ TEST_CASE("a PTQ_ISA that this CPU lacks is refused") {
     const forced_isa isa(b.table->isa);
     CHECK_THROWS_AS(dispatched_kernels(), unsupported);
   }
+}
+
+TEST_CASE("tiles are offered only where the CPU and the operating system have them") {
+  for (const built_kernel& b : built_kernels())
+    if (std::string(b.table->isa) == "amx_int8" && b.supported)
+      CHECK((kernels::cpu_has_amx_int8() && kernels::request_amx()));
 }
 
 TEST_CASE("what is available is what is built and supported, in the same order") {

@@ -180,10 +180,25 @@ TEST_CASE("a matrix product equals the reference at every edge of a tile") {
     check({.g = matrix(7, 37, k), .out = k % 2 ? output::reals : output::clamped});
 }
 
+// Where the ISA has tiles they take 16 rows at once, from 16 columns and 32 bytes of K on.
+TEST_CASE("a matrix product of many rows equals the reference at every edge of a tile") {
+  for (const std::int64_t m : {15, 16, 17, 19, 20, 31, 32, 33, 48, 49, 71, 72, 97})
+    check({.g = matrix(m, 67, 64)});
+  for (const std::int64_t n : {15, 16, 17, 31, 32, 33, 48, 49, 64, 65, 96, 129})
+    check({.g = matrix(37, n, 36), .out = n % 2 ? output::added : output::reals});
+  for (const std::int64_t k : {31, 32, 33, 60, 63, 64, 65, 68, 96, 127, 128, 160, 257})
+    check({.g = matrix(36, 70, k), .out = k % 2 ? output::clamped : output::codes});
+  for (const std::int64_t c : {32, 33, 64, 80}) {
+    check({.g = square(13, c, 40, 3), .out = output::added});
+    check({.g = square(13, c, 40, 3, 2)});
+  }
+}
+
 TEST_CASE("the largest and smallest codes and weights do not saturate on the way") {
   for (const std::int64_t k : {4, 64, 1000})
     for (const int zero_point : {0, 255}) {
       check({.g = matrix(9, 70, k), .extreme = true, .zero_point = zero_point});
+      check({.g = matrix(20, 70, k), .extreme = true, .zero_point = zero_point});
       check({.g = square(5, 32, 32, 3, 1, 32), .extreme = true, .zero_point = zero_point});
     }
 }

@@ -95,6 +95,15 @@ TEST_CASE("a product of activations equals the reference at every edge of a tile
     }
 }
 
+TEST_CASE("a product of activations of many rows equals the reference at every edge of a tile") {
+  for (const bool trans : {false, true})
+    for (const std::int64_t edge : {16, 17, 20, 32, 33, 65, 197}) {
+      check({.batch = 2, .m = edge, .n = 37, .k = 64, .a_trans = trans, .b_trans = !trans});
+      check({.m = 21, .n = edge, .k = 67, .a_trans = trans, .b_trans = trans});
+      check({.m = 36, .n = 64, .k = edge + 16, .a_trans = trans, .b_trans = trans});
+    }
+}
+
 TEST_CASE("a product of activations is exact at the ends of the codes") {
   for (const int za : {0, 255})
     for (const int zb : {0, 128, 255})

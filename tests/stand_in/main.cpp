@@ -1,142 +1,232 @@
 // SPDX-License-Identifier: Apache-2.0
-// An algorithm for a CPU that the tests may not have: the kernels of avx_vnni (and the 256-bit parts of
-// avx512_vnni, the same templates) with vpdpbusd replaced by what it is defined as, on AVX2. A program of
-// its own, because it is compiled for AVX2.
+// Algorithms for CPUs that the tests may not have: the integer kernels of avx_vnni, avx512_vnni and
+// amx_int8, the library's templates over the stand-ins of isas.hpp. A program of its own, because it
+// is compiled for AVX2.
 #define DOCTEST_CONFIG_IMPLEMENT
 #include <doctest/doctest.h>
 
+#include <cmath>
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
+#include <memory>
 #include <random>
+#include <string>
 #include <vector>
 
 #include <ptq/kernels/reference/integer_conv.hpp>
 #include <ptq/native/conv.hpp>
 #include <ptq/native/qmatmul.hpp>
 
+#include "isas.hpp"
+
 namespace {
 
 using namespace ptq;
 using namespace ptq::kernels;
+using ptq_test::amx, ptq_test::vnni_256, ptq_test::vnni_512;
+using tiles = ptq_test::software_tiles;
 
-/// AVX2 with Intel's definition of vpdpbusd: four products of a u8 and an s8, added to the lane, wrapping.
-struct stand_in : native::avx2 {
-  static constexpr bool has_dpbusd = true;
-  template <class Ints>
-  static Ints dpbusd(Ints acc, Ints a, Ints w) {
-    constexpr std::size_t lanes = sizeof(Ints) / 4;
-    std::uint8_t u[4 * lanes];
-    std::int8_t s[4 * lanes];
-    std::uint32_t sum[lanes];
-    std::memcpy(u, &a, sizeof a);
-    std::memcpy(s, &w, sizeof w);
-    std::memcpy(sum, &acc, sizeof acc);
-    for (std::size_t i = 0; i < 4 * lanes; ++i)
-      sum[i / 4] += static_cast<std::uint32_t>(u[i] * s[i]);
-    std::memcpy(&acc, sum, sizeof acc);
-    return acc;
-  }
-};
-static_assert(native::has_dpbusd<stand_in> && !native::has_pair_add<stand_in>);
-
+/// All units in three parts, the last first; scratch is exactly as large as declared, and dirty.
 std::vector<std::uint8_t> run(const prepared& p, operands io, std::size_t size) {
   std::vector<std::uint8_t> y(size, 0x5a);
-  const auto scratch = allocate_aligned(p.scratch);
+  std::unique_ptr<std::byte[]> scratch(new std::byte[p.scratch + 64]);
+  std::memset(scratch.get(), 0xa5, p.scratch + 64);
+  std::byte* aligned =
+      scratch.get() + (64 - reinterpret_cast<std::uintptr_t>(scratch.get()) % 64) % 64;
   io.dst = y.data();
-  for (int part = 2; part >= 0; --part)
-    p.run(p.object.get(), io, scratch.get(), share_of(p.units, part, 3));
+  for (int part = 2; part >= 0; --part) {
+    p.run(p.object.get(), io, aligned, share_of(p.units, part, 3));
+    CHECK(!tiles::configured);  // nothing is left behind
+  }
   return y;
 }
 
-struct square_conv {
-  std::int64_t side, in, out, kernel = 1, stride = 1, groups = 1;
+enum class output { codes, added, reals };
+
+void set_output(int_epilogue& e, output out) {
+  e.zero_point = 121;
+  if (out == output::added) {
+    e.add = true;
+    e.sum = add_rule_of(0.7345f, 121, 1.2519f, 128, 1, 30);
+    e.sum.low = 30;
+    e.sum.high = 250;
+  }
+  if (out == output::reals) {
+    e.to_float = true;
+    e.float_low = -0.5f;
+  }
+}
+
+struct problem {
+  std::int64_t h, w, in, out, kernel = 1, stride = 1, groups = 1, dilation = 1;
+  std::int64_t apart = 0;  // bytes between pixels, of both sides
 };
 
-void check(const square_conv& s) {
+template <class Isa>
+void check(const problem& s, output result = output::codes) {
   conv_geometry g;
-  g.in_h = g.in_w = s.side;
+  const std::int64_t pad = s.dilation * (s.kernel / 2), reach = s.dilation * (s.kernel - 1);
+  g.in_h = s.h;
+  g.in_w = s.w;
   g.in_c = s.in;
   g.out_c = s.out;
   g.kernel_h = g.kernel_w = s.kernel;
   g.stride_h = g.stride_w = s.stride;
-  g.pad_top = g.pad_left = s.kernel / 2;
-  g.out_h = g.out_w = (s.side + 2 * (s.kernel / 2) - s.kernel) / s.stride + 1;
+  g.dilation_h = g.dilation_w = s.dilation;
+  g.pad_top = g.pad_left = pad;
+  g.out_h = (s.h + 2 * pad - reach - 1) / s.stride + 1;
+  g.out_w = (s.w + 2 * pad - reach - 1) / s.stride + 1;
   g.groups = s.groups;
+  if (s.apart) g.src_stride = s.in + s.apart, g.dst_stride = s.out + s.apart;
   std::mt19937 random(20240229);
   const auto taps = static_cast<std::size_t>(g.kernel_h * g.kernel_w * g.group_in());
   std::vector<std::int8_t> weights(static_cast<std::size_t>(g.out_c) * taps);
   for (auto& w : weights)
     w = random() % 4 == 0 ? (random() % 2 ? std::int8_t{127} : std::int8_t{-128})
                           : static_cast<std::int8_t>(random());
-  std::vector<std::uint8_t> x(static_cast<std::size_t>(g.in_h * g.in_w * g.in_c));
-  for (auto& v : x) v = random() % 4 == 0 ? std::uint8_t{255} : static_cast<std::uint8_t>(random());
+  const auto extent = [](std::int64_t pixels, std::int64_t stride, std::int64_t channels) {
+    return static_cast<std::size_t>((pixels - 1) * stride + channels);
+  };
+  const std::size_t size = extent(g.out_h * g.out_w, g.dst_pixel(), g.out_c);
+  std::vector<std::uint8_t> x(extent(g.in_h * g.in_w, g.src_pixel(), g.in_c)), r(size);
+  for (auto* codes : {&x, &r})
+    for (auto& v : *codes)
+      v = random() % 4 == 0 ? std::uint8_t{255} : static_cast<std::uint8_t>(random());
   std::vector<std::int32_t> bias(static_cast<std::size_t>(g.out_c));
   for (auto& b : bias) b = static_cast<std::int32_t>(random() % 20001) - 10000;
   const std::vector<float> multiplier(bias.size(),
                                       100.0f / (500000.0f * std::sqrt(static_cast<float>(taps))));
-  const qconv_args a{.geometry = g,
-                     .weights = weights.data(),
-                     .bias = bias.data(),
-                     .x_zero_point = 113,
-                     .epilogue = {.multiplier = multiplier, .zero_point = 121}};
+  qconv_args a{.geometry = g,
+               .weights = weights.data(),
+               .bias = bias.data(),
+               .x_zero_point = 113,
+               .epilogue = {.multiplier = multiplier}};
+  set_output(a.epilogue, result);
   operands io;
-  io.src[0] = x.data();
-  const auto size = static_cast<std::size_t>(g.out_h * g.out_w * g.out_c);
-  INFO(s.side << " " << s.in << " -> " << s.out << " kernel " << s.kernel << " stride " << s.stride
-              << " groups " << s.groups);
-  CHECK(run(native::qconv<stand_in>(a), io, size) == run(reference::qconv(a), io, size));
+  io.src = {x.data(), result == output::added ? r.data() : nullptr};
+  const std::size_t bytes = size * (result == output::reals ? 4 : 1);
+  const prepared fast = native::qconv<Isa>(a);
+  INFO(std::string(Isa::name) << " " << std::string(fast.name) << ": " << s.h << " x " << s.w
+                              << ", " << s.in << " -> " << s.out << " kernel " << s.kernel
+                              << " stride " << s.stride << " groups " << s.groups << " output "
+                              << static_cast<int>(result));
+  CHECK(run(fast, io, bytes) == run(reference::qconv(a), io, bytes));
 }
 
-TEST_CASE("convolution by vpdpbusd equals the reference") {
+template <class Isa>
+void check_product(std::int64_t m, std::int64_t n, std::int64_t k, bool transposed, output result) {
+  std::mt19937 random(7);
+  constexpr std::int64_t batch = 2;
+  std::vector<std::uint8_t> x(static_cast<std::size_t>(batch * m * k)),
+      y(static_cast<std::size_t>(batch * k * n));
+  for (auto& v : x) v = static_cast<std::uint8_t>(random());
+  for (auto& v : y) v = random() % 4 == 0 ? std::uint8_t{0} : static_cast<std::uint8_t>(random());
+  const std::int64_t a_offset[batch] = {m * k, 0}, b_offset[batch] = {0, n * k};
+  const float multiplier[1] = {100.0f / (500000.0f * std::sqrt(static_cast<float>(k)))};
+  qmatmul_args a{.m = m,
+                 .n = n,
+                 .k = k,
+                 .a_trans = transposed,
+                 .b_trans = transposed,
+                 .a_offset = a_offset,
+                 .b_offset = b_offset,
+                 .a_zero_point = 100,
+                 .b_zero_point = 140,
+                 .epilogue = {.multiplier = multiplier}};
+  set_output(a.epilogue, result);
+  operands io;
+  io.src = {x.data(), y.data()};
+  const auto size = static_cast<std::size_t>(batch * m * n) * (result == output::reals ? 4 : 1);
+  INFO(std::string(Isa::name) << " " << m << " x " << n << " x " << k
+                              << (transposed ? " transposed" : ""));
+  CHECK(run(native::qmatmul<Isa>(a), io, size) == run(reference::qmatmul(a), io, size));
+}
+
+TEST_CASE_TEMPLATE("convolution equals the reference", Isa, vnni_256, vnni_512, amx) {
   for (const std::int64_t c : {1, 2, 3, 4, 5, 8, 17, 32, 67}) {
-    check({7, c, 33});
-    check({9, 21, c, 3});
-    check({9, c, 18, 3, 2});
-    check({13, c, 24, 5, 2});
+    check<Isa>({7, 7, c, 33});
+    check<Isa>({9, 9, 21, c, 3});
+    check<Isa>({9, 9, c, 18, 3, 2});
+    check<Isa>({13, 13, c, 24, 5, 2});
   }
-  check({1, 257, 255});
-  check({7, 24, 12, 3, 2, 4});
-  check({6, 6, 6, 3, 1, 3});
+  check<Isa>({1, 1, 257, 255});
+  check<Isa>({7, 7, 24, 12, 3, 2, 4});
+  check<Isa>({6, 6, 6, 6, 3, 1, 3});
 }
 
-TEST_CASE("depthwise convolution by vpdpbusd equals the reference") {
+TEST_CASE_TEMPLATE("depthwise convolution equals the reference", Isa, vnni_256, vnni_512) {
   for (const std::int64_t c : {2, 3, 8, 15, 16, 17, 31, 32, 33, 48, 63, 64, 65, 96})
     for (const std::int64_t stride : {1, 2})
-      for (const std::int64_t kernel : {3, 5}) check({9, c, c, kernel, stride, c});
-  check({7, 5, 15, 3, 2, 5});
+      for (const std::int64_t kernel : {3, 5})
+        check<Isa>(
+            {.h = 9, .w = 9, .in = c, .out = c, .kernel = kernel, .stride = stride, .groups = c});
+  check<Isa>({7, 7, 5, 15, 3, 2, 5});
 }
 
-TEST_CASE("a product of activations by vpdpbusd equals the reference") {
+TEST_CASE_TEMPLATE("a product of activations equals the reference", Isa, vnni_256, vnni_512, amx) {
   for (const std::int64_t m : {1, 3, 6, 7, 13})
     for (const std::int64_t n : {1, 8, 9, 16, 31, 33})
       for (const std::int64_t k : {1, 3, 4, 5, 8, 31, 64, 67})
-        for (const bool transposed : {false, true}) {
-          std::mt19937 random(7);
-          std::vector<std::uint8_t> x(static_cast<std::size_t>(m * k)),
-              y(static_cast<std::size_t>(k * n));
-          for (auto& v : x) v = static_cast<std::uint8_t>(random());
-          for (auto& v : y)
-            v = random() % 4 == 0 ? std::uint8_t{0} : static_cast<std::uint8_t>(random());
-          const std::int64_t offset[1] = {0};
-          const float multiplier[1] = {100.0f / (500000.0f * std::sqrt(static_cast<float>(k)))};
-          const qmatmul_args a{.m = m,
-                               .n = n,
-                               .k = k,
-                               .a_trans = transposed,
-                               .b_trans = transposed,
-                               .a_offset = offset,
-                               .b_offset = offset,
-                               .a_zero_point = 100,
-                               .b_zero_point = 140,
-                               .epilogue = {.multiplier = multiplier, .zero_point = 128}};
-          operands io;
-          io.src = {x.data(), y.data()};
-          const auto size = static_cast<std::size_t>(m * n);
-          INFO(m << " x " << n << " x " << k << (transposed ? " transposed" : ""));
-          CHECK(run(native::qmatmul<stand_in>(a), io, size) ==
-                run(reference::qmatmul(a), io, size));
-        }
+        for (const bool transposed : {false, true})
+          check_product<Isa>(m, n, k, transposed, output::codes);
+}
+
+TEST_CASE("tiles equal the reference at every edge of one") {
+  tiles::dots = 0;
+  for (const auto result : {output::codes, output::added, output::reals}) {
+    for (const std::int64_t m : {15, 16, 17, 19, 20, 31, 32, 33, 36, 47, 48, 49, 52, 71, 72, 97})
+      check<amx>({1, m, 64, 70}, result);
+    for (const std::int64_t n : {15, 16, 17, 31, 32, 33, 47, 48, 49, 63, 64, 65, 81, 96, 129})
+      check<amx>({1, 36, 40, n}, result);
+    for (const std::int64_t k :
+         {31, 32, 33, 35, 36, 60, 63, 64, 65, 67, 68, 96, 127, 128, 129, 160, 257})
+      check<amx>({1, 37, k, 33}, result);
+  }
+  CHECK(tiles::dots > 0);
+}
+
+TEST_CASE(
+    "a convolution by tiles equals the reference at borders, strides, groups and runs of rows") {
+  tiles::dots = 0;
+  for (const std::int64_t c : {32, 33, 48, 64, 80, 130})
+    for (const std::int64_t stride : {1, 2})
+      for (const std::int64_t kernel : {1, 3, 5})
+        check<amx>({11, 13, c, 40, kernel, stride}, c % 2 ? output::added : output::codes);
+  check<amx>({24, 24, 32, 16, 3});  // 16 rows within a line of the image
+  check<amx>({5, 40, 64, 70, 3, 1, 1, 2}, output::reals);
+  check<amx>({9, 9, 64, 96, 3, 1, 2});
+  check<amx>({40, 40, 64, 64, 1, 1, 2});  // both groups in one unit
+  check<amx>({9, 9, 200, 132, 1, 1, 2}, output::added);
+  check<amx>({13, 13, 12, 33, 3});  // a line's taps are one run
+  check<amx>({29, 29, 5, 64, 7, 2});
+  check<amx>({9, 9, 3, 20, 5, 1, 1, 2});  // gathered
+  check<amx>({.h = 9, .w = 9, .in = 36, .out = 36, .kernel = 3, .apart = 5});
+  check<amx>({.h = 1, .w = 40, .in = 67, .out = 70, .apart = 1}, output::added);
+  CHECK(tiles::dots > 0);
+}
+
+TEST_CASE("a product of activations by tiles equals the reference") {
+  tiles::dots = 0;
+  for (const bool transposed : {false, true}) {
+    for (const std::int64_t m : {15, 16, 17, 20, 33, 49, 197})
+      check_product<amx>(m, 37, 64, transposed, output::codes);
+    for (const std::int64_t n : {16, 31, 48, 64, 65, 197})
+      check_product<amx>(21, n, 67, transposed, output::reals);
+    for (const std::int64_t k : {32, 33, 63, 64, 66, 96, 197})
+      check_product<amx>(23, 70, k, transposed, output::codes);
+  }
+  CHECK(tiles::dots > 0);
+}
+
+TEST_CASE("tiles take what they pay for") {
+  tiles::dots = 0;
+  check<amx>({1, 15, 64, 64});
+  check<amx>({1, 16, 31, 64});
+  check<amx>({1, 16, 64, 15});
+  CHECK(tiles::dots == 0);
+  check<amx>({1, 16, 128, 64});
+  CHECK(tiles::dots == 2 * 4);  // steps of K, tiles of columns
 }
 
 }  // namespace

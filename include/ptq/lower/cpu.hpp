@@ -5,6 +5,8 @@
 #include <string>
 #include <string_view>
 
+#include <ptq/kernels/amx.hpp>
+
 namespace ptq::lowering {
 
 /// The best ISA of ours that this CPU has, or "" where we can't tell.
@@ -12,8 +14,10 @@ inline std::string_view cpu_isa() {
 #if defined(__x86_64__) && defined(__GNUC__)
   __builtin_cpu_init();
   if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-      __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq"))
-    return __builtin_cpu_supports("avx512vnni") ? "avx512_vnni" : "avx512";
+      __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq")) {
+    if (!__builtin_cpu_supports("avx512vnni")) return "avx512";
+    return kernels::cpu_has_amx_int8() ? "amx_int8" : "avx512_vnni";
+  }
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return "avx2";
   if (__builtin_cpu_supports("sse4.1")) return "sse41";
 #endif

@@ -25,6 +25,7 @@
 #include <ptq/native/depthwise.hpp>
 #include <ptq/native/gemm.hpp>
 #include <ptq/native/object.hpp>
+#include <ptq/native/tile_gemm.hpp>
 
 namespace ptq::native {
 
@@ -55,6 +56,8 @@ void run_qconv(const void* object, const kernels::operands& io, std::byte* scrat
   auto* wide = reinterpret_cast<std::uint8_t*>(offsets + block_pitch);
   const wide_rows<Isa> copies{reinterpret_cast<const std::uint8_t**>(wide),
                               reinterpret_cast<std::uint16_t*>(wide + block_pitch * 8)};
+  const tile_rows<Isa> tiles{c.cut, c.block, wide};
+  const configured_tiles<Isa> configured{c.tiled, c.cut};
   const bool gathered = c.rows_by == conv_object::way::gathered, per_group = gathered || c.wide;
   const std::int64_t element = c.rule.what == epilogue_rule::kind::reals ? 4 : 1;
   const std::int64_t stride = c.g.dst_pixel();
@@ -66,14 +69,15 @@ void run_qconv(const void* object, const kernels::operands& io, std::byte* scrat
     std::int64_t filled = -1;  // the group whose rows the table holds
     for (std::int64_t i = panel; i < end; ++i) {
       const conv_panel& p = c.panel[i];
-      if (filled < 0 || (per_group && filled != p.group)) {
+      const bool next_group = filled != p.group;
+      if (filled < 0 || (per_group && next_group)) {
         if (gathered || (filled < 0 && (!c.kept || unit - range.begin < c.blocks)))
           rows.fill(first, count, p.group);
         if (c.order)
           for (std::int64_t r = 0; r < count; ++r) offsets[r] = c.order[first + r] * stride;
         if (c.wide) copies.fill(c, table, count, gathered ? 0 : p.group * c.g.group_in());
-        filled = p.group;
       }
+      filled = p.group;
       const std::int64_t at = (c.order ? 0 : first * stride) + p.channel;
       gemm_tile t;
       t.rows = c.wide ? copies.table : table + (c.kept ? first : 0);
@@ -92,6 +96,13 @@ void run_qconv(const void* object, const kernels::operands& io, std::byte* scrat
       t.to.stride = stride;
       t.to.rows = count;
       t.to.columns = p.columns;
+      if constexpr (Isa::has_tiles) {
+        if (c.tiled) {
+          if (next_group) tiles.fill(t);
+          run_tiled_panel<Isa>(t, p.vectors, tiles);
+          continue;
+        }
+      }
       if constexpr (has_dpbusd<Isa>) {
         if (c.order) t.to.offset = offsets;
         run_panel<Isa, quads>(t, p.vectors,
@@ -138,8 +149,8 @@ kernels::prepared prepare_qconv(const kernels::qconv_args& a) {
   const std::int64_t padding = std::max(g.in_c, c.depth);
 
   border_plan<Isa> border{g};
-  border.tile = tile_rows<Isa>(c);
-  const bool skips = has_dpbusd<Isa> && c.rows_by == conv_object::way::indirect &&
+  border.tile = first_panel_rows<Isa>(c);
+  const bool skips = has_dpbusd<Isa> && !c.tiled && c.rows_by == conv_object::way::indirect &&
                      c.pixels <= border.largest && border.plan();
   constexpr std::int64_t kinds = border_plan<Isa>::most_kinds;
   const std::int64_t columns = g.groups * group_columns;
@@ -245,6 +256,7 @@ kernels::prepared prepare_qconv(const kernels::qconv_args& a) {
   if (c.wide)
     p.scratch += static_cast<std::size_t>(block_pitch) * sizeof(void*) +
                  static_cast<std::size_t>(c.block * wide_pitch(c.taps * c.depth)) * 2;
+  if (c.tiled) p.scratch += static_cast<std::size_t>(tile_rows<Isa>::scratch_bytes(c.cut, c.block));
   p.name = name_of<Isa>(c);
   return p;
 }

@@ -10,6 +10,7 @@
 #include <ptq/kernels/args.hpp>
 #include <ptq/kernels/table.hpp>
 #include <ptq/native/gemm.hpp>
+#include <ptq/native/tile_rows.hpp>
 #include <ptq/native/widen.hpp>
 
 namespace ptq::native {
@@ -39,7 +40,9 @@ struct conv_object {
   std::int64_t pixels = 0, block = 1, blocks = 1, panels = 0, panels_per_unit = 1;
   bool kept = false;  // a thread's pointers to all pixels, which many panels share
   std::uint8_t zero_point = 0;
-  bool wide = false;  // rows are copied as 16 bits, taps behind each other (`pairs` of gemm.hpp)
+  bool wide = false;   // rows are copied as 16 bits, taps behind each other (`pairs` of gemm.hpp)
+  bool tiled = false;  // tile_gemm.hpp
+  tile_cut cut;
   const conv_panel* panel = nullptr;
   const gemm_extra* extra = nullptr;
   const std::int8_t* weights = nullptr;

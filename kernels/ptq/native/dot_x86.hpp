@@ -14,18 +14,6 @@
 
 namespace ptq::native {
 
-/// Keeps g++ from adding products to each other before the accumulator, which then leaves its
-/// register: the 6 × 2 tile spilled all twelve and ran at 0.7 of its speed.
-template <class Ints>
-PTQ_ALWAYS_INLINE Ints in_register(Ints x) {
-#if defined(__AVX512VL__)
-  asm("" : "+v"(x));  // all 32
-#elif defined(__GNUC__)
-  asm("" : "+x"(x));
-#endif
-  return x;
-}
-
 template <class Isa>
 struct simd<Isa, 16> : simd_layout<Isa, 4> {
   using ints = __m128i;

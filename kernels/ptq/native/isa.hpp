@@ -22,6 +22,8 @@
 #pragma GCC diagnostic pop
 #endif
 
+#include <ptq/native/amx.hpp>
+
 namespace ptq::native {
 
 /// What the compiler's baseline offers, exact everywhere: SSE2 on x86-64, NEON on AArch64.
@@ -36,6 +38,7 @@ struct portable {
   static constexpr const char* name = "portable";
   static constexpr bool fma = false;         // a fused multiply-add is one instruction
   static constexpr bool has_dpbusd = false;  // and then a function `dpbusd`, see dot.hpp
+  static constexpr bool has_tiles = false;   // and then a type `tiles`, see amx.hpp
 };
 
 #if XSIMD_WITH_SSE4_1
@@ -85,6 +88,13 @@ struct avx512_vnni : avx512 {
     return _mm512_dpbusd_epi32(acc, a, w);
   }
 };
+#if defined(PTQ_AMX_INT8)
+struct amx_int8 : avx512_vnni {
+  static constexpr const char* name = "amx_int8";
+  static constexpr bool has_tiles = true;
+  using tiles = amx_tiles;
+};
+#endif
 #endif
 #endif
 
@@ -96,7 +106,11 @@ using s32s = xsimd::batch<std::int32_t, typename Isa::arch>;
 
 /// The best tag that this translation unit's flags allow.
 #if XSIMD_WITH_AVX512BW && defined(__AVX512VL__) && defined(__AVX512DQ__) && defined(__AVX512VNNI__)
+#if defined(PTQ_AMX_INT8)
+using best = amx_int8;
+#else
 using best = avx512_vnni;
+#endif
 #elif XSIMD_WITH_AVX512BW && defined(__AVX512VL__) && defined(__AVX512DQ__)
 using best = avx512;
 #elif XSIMD_WITH_AVX2 && defined(__FMA__) && defined(__AVXVNNI__)

@@ -15,6 +15,7 @@
 #include <ptq/kernels/table.hpp>
 #include <ptq/native/gemm.hpp>
 #include <ptq/native/object.hpp>
+#include <ptq/native/tile_gemm.hpp>
 #include <ptq/native/widen.hpp>
 
 namespace ptq::native {
@@ -28,8 +29,10 @@ struct qmatmul_object {
   std::int32_t a_zero_point = 0, b_zero_point = 0;  // b's less 128
   epilogue_rule rule;
   const float* multiplier = nullptr;  // [widest panel]
-  std::size_t bias_at = 0, terms_at = 0, table_at = 0, weights_at = 0, rows_at = 0,
-              wide_at = 0;  // in scratch
+  std::size_t bias_at = 0, terms_at = 0, table_at = 0, weights_at = 0, rows_at = 0, wide_at = 0,
+              tiles_at = 0;  // in scratch
+  bool tiled = false;        // tile_gemm.hpp
+  tile_cut cut;
 };
 
 /// Stores a column's group of four weights (in K order) where the kernel reads them.
@@ -195,11 +198,14 @@ void run_qmatmul(const void* object, const kernels::operands& io, std::byte* scr
   constexpr std::int64_t widest = gemm_shape<Isa>::vectors * lanes;
   const auto& q = *static_cast<const qmatmul_object*>(object);
   const std::int64_t element = q.rule.what == epilogue_rule::kind::reals ? 4 : 1;
+  const tile_rows<Isa> tiles{q.cut, q.m, scratch + q.tiles_at};
+  const configured_tiles<Isa> configured{q.tiled, q.cut};
   std::int64_t filled = -1;  // the batch item whose rows the table holds
   for (std::int64_t unit = range.begin; unit < range.end; ++unit) {
     const std::int64_t item = unit / q.panels, first = unit % q.panels * widest;
     const std::int64_t columns = std::min(widest, q.n - first);
-    if (item != filled)
+    const bool next_item = item != filled;
+    if (next_item)
       find_a_rows<Isa>(q, static_cast<const std::uint8_t*>(io.src[0]) + q.a_offset[item], scratch);
     filled = item;
     pack_b<Isa>(q, static_cast<const std::uint8_t*>(io.src[1]) + q.b_offset[item], first, columns,
@@ -217,7 +223,15 @@ void run_qmatmul(const void* object, const kernels::operands& io, std::byte* scr
     t.to.stride = q.n;
     t.to.rows = q.m;
     t.to.columns = columns;
-    run_panel<Isa, usual_way<Isa>>(t, static_cast<int>((columns + lanes - 1) / lanes));
+    const auto vectors = static_cast<int>((columns + lanes - 1) / lanes);
+    if constexpr (Isa::has_tiles) {
+      if (q.tiled) {
+        if (next_item) tiles.fill(t);
+        run_tiled_panel<Isa>(t, vectors, tiles);
+        continue;
+      }
+    }
+    run_panel<Isa, usual_way<Isa>>(t, vectors);
   }
 }
 
@@ -237,6 +251,8 @@ kernels::prepared qmatmul(const kernels::qmatmul_args& a) {
   q.a_zero_point = a.a_zero_point;
   q.b_zero_point = a.b_zero_point - 128;
   q.rule = make_rule<Isa>(a.epilogue);
+  q.tiled = tiles_pay<Isa>(q.m, q.n, q.depth);
+  if (q.tiled) q.cut = tile_cut(1, q.depth);
 
   block_layout<Isa> scratch;
   const std::int64_t rows = a.m + gemm_shape<Isa>::rows(1);
@@ -248,6 +264,8 @@ kernels::prepared qmatmul(const kernels::qmatmul_args& a) {
   q.rows_at = scratch.template add<std::uint8_t>(a.a_trans || a.k < 4 ? a.m * q.depth : 0);
   q.wide_at = scratch.template add<std::uint16_t>(
       usual_way<Isa>::bytes == 2 ? a.m * wide_pitch(q.depth) : 0);
+  q.tiles_at =
+      scratch.template add<std::byte>(q.tiled ? tile_rows<Isa>::scratch_bytes(q.cut, q.m) : 0);
 
   block_layout<Isa> layout;
   layout.template add<qmatmul_object>(1);
@@ -271,7 +289,7 @@ kernels::prepared qmatmul(const kernels::qmatmul_args& a) {
   p.run = run_qmatmul<Isa>;
   p.units = q.batch * q.panels;
   p.scratch = scratch.bytes;
-  p.name = "batched gemm";
+  p.name = q.tiled ? "batched gemm, tiles" : "batched gemm";
   return p;
 }
 

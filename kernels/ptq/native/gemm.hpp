@@ -188,19 +188,18 @@ PTQ_ALWAYS_INLINE void run_tile_of(const gemm_tile& t) {
     gemm_kernel<Isa, Way, 1, Vectors>(t);
 }
 
-/// The same work from row `step` of its rows on.
-PTQ_ALWAYS_INLINE gemm_tile below(gemm_tile t, std::int64_t step) {
-  const std::int64_t bytes = t.rule->what == epilogue_rule::kind::reals ? 4 : 1;
+/// Moves a tile on by `step` rows.
+PTQ_ALWAYS_INLINE void advance(gemm_tile& t, std::int64_t step) {
   t.rows += step;
   if (t.row_terms) t.row_terms += step;
   t.to.rows -= step;
   if (t.to.offset) {
     t.to.offset += step;
-    return t;
+    return;
   }
+  const std::int64_t bytes = t.rule->what == epilogue_rule::kind::reals ? 4 : 1;
   t.to.dst = static_cast<std::byte*>(t.to.dst) + step * t.to.stride * bytes;
   if (t.to.residual) t.to.residual += step * t.to.stride;
-  return t;
 }
 
 /// All rows of a block times one panel: `t` describes the first tile with to.rows = the block's
@@ -218,7 +217,7 @@ PTQ_ALWAYS_INLINE void run_panel(gemm_tile t, int vectors, Adapt adapt) {
       if (vectors == 3) run_tile_of<Isa, Way, 3>(t);
       if (vectors == 4) run_tile_of<Isa, Way, 4>(t);
     }
-    t = below(t, step);
+    advance(t, step);
   }
 }
 template <class Isa, class Way>

@@ -75,7 +75,7 @@ void store_sums(gemm_tile t, const std::int32_t* sums) {
   using S = simd<Isa, register_bytes<Isa>>;
   static_assert(S::lanes == tile_side);
   constexpr int together = 4;
-  for (const std::int64_t rows = t.to.rows; t.to.rows > 0; t = below(t, together)) {
+  for (const std::int64_t rows = t.to.rows; t.to.rows > 0; advance(t, together)) {
     typename S::ints acc[together][Vectors];
     unrolled<together>([&](auto r) PTQ_INLINE_LAMBDA {
       constexpr int row = decltype(r)::value;
@@ -107,7 +107,7 @@ void run_tiled_panel_of(gemm_tile t, const tile_rows<Isa>& a) {
       multiply_tiles<Isa, 1, Vectors>(a.cut, place, t.weights, pitch, sums);
     t.to.rows = std::min(rows, most);
     store_sums<Isa, Vectors>(t, sums);
-    t = below(t, most);
+    advance(t, most);
   }
 }
 
@@ -121,7 +121,9 @@ void run_tiled_panel(gemm_tile t, int vectors, const tile_rows<Isa>& a) {
   if (vectors == 3) run_tiled_panel_of<Isa, 3>(t, a);
   if (vectors == 4) run_tiled_panel_of<Isa, 4>(t, a);
   t.to.rows = rows;
-  if (tiled < rows) run_panel<Isa, quads>(below(t, tiled), vectors);
+  if (tiled == rows) return;
+  advance(t, tiled);
+  run_panel<Isa, quads>(t, vectors);
 }
 
 }  // namespace ptq::native

@@ -178,6 +178,42 @@ PTQ_ALWAYS_INLINE void choose_way(conv_object& c, const kernels::qconv_args& a,
   if (c.wide) extras = 0;
 }
 
+/// What a convolution's packed memory starts with.
+struct conv_form {
+  std::int64_t extras = 0, wide = 0;
+};
+
+/// The way that packed memory was packed for, where it may be one of this ISA's.
+template <class Isa>
+PTQ_ALWAYS_INLINE void read_form(conv_object& c, const kernels::packed_memory& packed,
+                                 std::int64_t& extras) {
+  conv_form form;
+  if (packed.bytes >= sizeof form) std::memcpy(&form, packed.data, sizeof form);
+  c.wide = has_pair_add<Isa> ? form.wide != 0 : !has_dpbusd<Isa>;
+  const auto most = static_cast<std::int64_t>(packed.bytes / sizeof(gemm_extra));
+  if (has_pair_add<Isa> && !c.wide) extras = std::clamp<std::int64_t>(form.extras, 0, most);
+}
+
+/// Whether all extra groups read bytes of their rows.
+template <class Isa>
+PTQ_ALWAYS_INLINE bool extras_fit(const conv_object& c, const gemm_extra* extra,
+                                  std::int64_t extras) {
+  bool fit = true;
+  for (std::int64_t i = 0; i < extras; ++i)
+    fit = fit && extra[i].tap >= 0 && extra[i].tap < c.taps && extra[i].k >= 0 &&
+          extra[i].k <= c.depth - 4;
+  return fit;
+}
+
+/// Whether a panel's extra groups are among the `left` that are there.
+PTQ_ALWAYS_INLINE bool counts_fit(const conv_panel& q, std::int64_t left) {
+  for (int v = 0; v < 4; ++v) {
+    if (q.extras[v] < 0 || q.extras[v] > left || (v >= q.vectors && q.extras[v] != 0)) return false;
+    left -= q.extras[v];
+  }
+  return true;
+}
+
 template <class Isa>
 PTQ_ALWAYS_INLINE const char* name_of(const conv_object& c) {
   using way = conv_object::way;

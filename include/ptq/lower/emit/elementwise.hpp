@@ -65,8 +65,7 @@ std::array<std::uint8_t, 256> table_of(const code& x, const code& y, F&& f) {
 }
 
 template <class = void>
-kernels::prepared lookup(const emitter& e, std::int64_t size,
-                         const std::array<std::uint8_t, 256>& table) {
+made lookup(const emitter& e, std::int64_t size, const std::array<std::uint8_t, 256>& table) {
   kernels::lookup_args args;
   args.columns = size;
   args.table = table;

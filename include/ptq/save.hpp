@@ -94,7 +94,7 @@ program load_program(const std::filesystem::path& path, const kernels::kernel_ta
   require("kernel table", std::to_string(saving::identity_of(table)), std::to_string(identity));
   std::string at;  // the step that is being made
   try {
-    saving::check(p);
+    saving::complete(p);
     for (auto& s : p.steps) {
       at = "node '" + s.node + "' (" + s.what + "): ";
       s.kernel = saving::read_kernel(in, p, s, table);

@@ -20,23 +20,11 @@
 #include <ptq/graph/print.hpp>
 #include <ptq/kernels/reference.hpp>
 #include <ptq/lower/order.hpp>
+#include <ptq/lower/plain.hpp>
 #include <ptq/lower/program.hpp>
 #include <ptq/lower/recipe.hpp>
 
 namespace ptq::lowering {
-
-/// A kernel from a callable f(operands, range): for operators that have no faster version.
-template <class F>
-kernels::prepared plain_kernel(const char* name, F f, std::int64_t units = 1) {
-  kernels::prepared p;
-  p.object = std::make_shared<const F>(std::move(f));
-  p.run = [](const void* object, const kernels::operands& io, std::byte*, work_range r) {
-    (*static_cast<const F*>(object))(io, r);
-  };
-  p.units = units;
-  p.name = name;
-  return p;
-}
 
 /// A kernel, and what it was made of where the program is to be saved.
 struct made {
@@ -98,6 +86,14 @@ class emitter {
     if (table_.*field)
       if (auto p = (table_.*field)(args)) return recorded(field, args, std::move(p));
     return std::nullopt;
+  }
+
+  /// One of plain_kernels.
+  template <class F>
+  made plain(F f) const {
+    auto k = plain_kernel(std::move(f));
+    auto r = keep_recipes ? recipe_of<F>(k) : nullptr;
+    return {std::move(k), std::move(r)};
   }
 
   // ---- values

@@ -7,6 +7,7 @@
 #include <ptq/core/kinds.hpp>
 #include <ptq/core/numeric.hpp>
 #include <ptq/kernels/args.hpp>
+#include <ptq/lower/plain.hpp>
 #include <ptq/lower/program.hpp>
 
 namespace ptq::saving {
@@ -137,6 +138,49 @@ void visit(V& v, kernels::copy_args& x) {
   v(element_bytes, rank, extent, src_stride, dst_stride, src_offset, dst_offset);
 }
 
+// ---- plain kernels
+
+template <class V>
+void visit(V& v, lowering::gather_rows& x) {
+  auto& [outer, count, extent, run, index] = x;
+  v(outer, count, extent, run, index);
+}
+template <class V>
+void visit(V& v, lowering::fill_elements& x) {
+  auto& [count, element] = x;
+  v(count, element);
+}
+template <class V>
+void visit(V& v, lowering::cast_elements& x) {
+  auto& [size, from, to] = x;
+  v(size, from, to);
+}
+template <class V>
+void visit(V& v, lowering::binary_elements& x) {
+  auto& [type, kind, over] = x;
+  v(type, kind, over);
+}
+template <class V>
+void visit(V& v, lowering::axis_taps& x) {
+  auto& [per, index, weight] = x;
+  v(per, index, weight);
+}
+template <class V>
+void visit(V& v, lowering::tap_walk& x) {
+  auto& [extent, stride, taps, rows, columns, straight] = x;
+  v(extent, stride, taps, rows, columns, straight);
+}
+template <class V>
+void visit(V& v, lowering::map_elements& x) {
+  auto& [w, bytes] = x;
+  v(w, bytes);
+}
+template <class V>
+void visit(V& v, lowering::interpolate_elements& x) {
+  auto& [w, outside] = x;
+  v(w, outside);
+}
+
 // ---- the program
 
 template <class V>
@@ -147,7 +191,7 @@ void visit(V& v, code& x) {
 template <class V>
 void visit(V& v, storage& x) {
   auto& [where, bytes, offset, port, constant, first, last] = x;
-  v(where, bytes, offset, port, constant, first, last);
+  v(where, port, constant);  // the rest follows from slots and steps
 }
 template <class V>
 void visit(V& v, slot& x) {
@@ -173,7 +217,7 @@ void visit(V& v, program_port& x) {
 template <class V>
 void visit(V& v, program& x) {
   auto& [isa, storages, slots, steps, taps, inputs, outputs, arena_bytes, scratch_bytes, notes] = x;
-  v(isa, storages, slots, steps, taps, inputs, outputs, arena_bytes, notes);
+  v(isa, storages, slots, steps, taps, inputs, outputs, notes);  // memory is planned anew
 }
 
 }  // namespace ptq::saving

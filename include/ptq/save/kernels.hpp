@@ -15,10 +15,12 @@
 
 #include <ptq/kernels/reference.hpp>
 #include <ptq/kernels/table.hpp>
+#include <ptq/lower/plain.hpp>
 #include <ptq/lower/program.hpp>
 #include <ptq/lower/recipe.hpp>
 #include <ptq/save/bounds.hpp>
 #include <ptq/save/file.hpp>
+#include <ptq/save/plain_bounds.hpp>
 
 namespace ptq::saving {
 
@@ -68,6 +70,10 @@ struct array_reader {
 template <class = void>
 void write_kernel(writer& out, const step& s) {
   const auto& r = *s.recipe;
+  if (r.entry >= lowering::kernel_entry_count)
+    return lowering::with_plain(r.entry - lowering::kernel_entry_count, [&]<class F>(F) {
+      out(static_cast<std::uint64_t>(r.entry), *static_cast<const F*>(r.arguments.get()));
+    });
   lowering::with_entry(r.entry, [&]<class Args>(lowering::entry_field<Args>) {
     Args args = *static_cast<const Args*>(r.arguments.get());
     out(static_cast<std::uint64_t>(r.entry), args);
@@ -166,9 +172,18 @@ template <class = void>
 kernels::prepared read_kernel(reader& in, const program& p, const step& s, const kernels::kernel_table& table) {
   std::uint64_t entry = 0;
   in(entry);
-  require_within("entry", static_cast<std::int64_t>(std::min<std::uint64_t>(entry, lowering::kernel_entry_count)), 0,
-                 static_cast<std::int64_t>(lowering::kernel_entry_count) - 1);
+  constexpr auto plain = lowering::kernel_entry_count, all = plain + lowering::plain_kernel_count;
+  require_within("entry", static_cast<std::int64_t>(std::min<std::uint64_t>(entry, all)), 0,
+                 static_cast<std::int64_t>(all) - 1);
   kernels::prepared made;
+  if (entry >= plain) {
+    lowering::with_plain(static_cast<std::size_t>(entry) - plain, [&](auto kernel) {
+      in(kernel);
+      check_reach(p, s, reach_of(kernel));
+      made = lowering::plain_kernel(std::move(kernel));
+    });
+    return made;
+  }
   lowering::with_entry(static_cast<std::size_t>(entry), [&]<class Args>(lowering::entry_field<Args> field) {
     made = make_kernel<Args>(in, field, p, s, table);
   });

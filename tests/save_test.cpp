@@ -115,7 +115,7 @@ std::string bytes_of(const std::filesystem::path& path) {
 }  // namespace
 
 TEST_CASE("XXH64 gives the specification's values") {
-  const auto hash = [](std::string_view s) { return saving::hash_of(std::as_bytes(std::span(s.data(), s.size()))); };
+  const auto hash = [](std::string_view s) { return hash_of(std::as_bytes(std::span(s.data(), s.size()))); };
   CHECK(hash("") == 0xEF46DB3751D8E999ULL);
   CHECK(hash("a") == 0xD24EC4F1A98C6E5BULL);
   CHECK(hash("abc") == 0x44BC2CF5AD770999ULL);
@@ -124,7 +124,7 @@ TEST_CASE("XXH64 gives the specification's values") {
   for (int i = 0; i < 1000; ++i) text += static_cast<char>(i * 7);
   const auto whole = hash(text);
   for (std::size_t step : {1, 3, 31, 32, 33, 500}) {
-    saving::hasher h;
+    hasher h;
     for (std::size_t i = 0; i < text.size(); i += step) {
       const auto piece = std::string_view(text).substr(i, step);
       h.add(std::as_bytes(std::span(piece.data(), piece.size())));
@@ -220,7 +220,7 @@ TEST_CASE("a program that does not match is refused with both values") {
   const auto at = bytes.find(version);
   REQUIRE(at != std::string::npos);
   bytes[at] = '7';
-  const auto hash = saving::hash_of(std::as_bytes(std::span(bytes)).subspan(saving::hashed_from));
+  const auto hash = hash_of(std::as_bytes(std::span(bytes)).subspan(saving::hashed_from));
   std::memcpy(bytes.data() + 24, &hash, sizeof hash);
   CHECK(ptq_test::contains(text_of<unsupported>([&] { load_program(folder.write("v", bytes), t); }),
                            "version of the library: expected " + std::string(version) + ", got 7"));

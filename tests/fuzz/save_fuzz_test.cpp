@@ -77,7 +77,7 @@ bool loads(const std::filesystem::path& file, bool run) {
 }
 
 void seal(std::string& bytes) {
-  const auto hash = saving::hash_of(std::as_bytes(std::span(bytes)).subspan(saving::hashed_from));
+  const auto hash = hash_of(std::as_bytes(std::span(bytes)).subspan(saving::hashed_from));
   std::memcpy(bytes.data() + 24, &hash, sizeof hash);
 }
 

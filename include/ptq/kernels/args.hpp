@@ -27,9 +27,9 @@ namespace ptq::kernels {
 /// What an entry has packed: weights, bias and multipliers as its kernel reads them. Aligned to 64 bytes, free of
 /// pointers, and equal for equal weights whatever batch, in_h, in_w, out_h and out_w are (m of a matrix product). Passed
 /// back to the same entry it takes the place of what it was packed from, and is read where it lies: in a mapped file,
-/// say. It may come from an untrusted file, so an entry checks its size and every number in it that is an address. An
-/// entry that packs into an object of its own leaves prepared::packed empty, and refuses (returns no function) where
-/// weights are null.
+/// say. It may come from an untrusted file: an entry checks its size and every number in it that is an address, and
+/// returns no function where it doesn't fit. An entry that knows no packed memory leaves prepared::packed empty, and
+/// returns no function where weights are null.
 struct packed_memory {
   const std::byte* data = nullptr;
   std::size_t bytes = 0;

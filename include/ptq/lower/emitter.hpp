@@ -20,6 +20,7 @@
 #include <ptq/graph/print.hpp>
 #include <ptq/kernels/reference.hpp>
 #include <ptq/lower/order.hpp>
+#include <ptq/lower/packed_weights.hpp>
 #include <ptq/lower/plain.hpp>
 #include <ptq/lower/program.hpp>
 #include <ptq/lower/recipe.hpp>
@@ -61,6 +62,8 @@ class emitter {
 
   /// Whether steps keep what their kernels were made of.
   bool keep_recipes = false;
+  /// Weights of earlier lowerings, or null.
+  packed_weights* packed = nullptr;
 
   /// Lowers the body of an If or Loop; set by lower, absent where a node is computed ahead of time.
   using body_lowering = program (*)(graph, const kernels::kernel_table&, bool integers);
@@ -83,8 +86,11 @@ class emitter {
   /// The table's own kernel, if it has one for these arguments.
   template <class Args>
   std::optional<made> prepare_fast(entry_field<Args> field, const Args& args) const {
-    if (table_.*field)
-      if (auto p = (table_.*field)(args)) return recorded(field, args, std::move(p));
+    if (!(table_.*field)) return std::nullopt;
+    if constexpr (packs_weights<Args>)
+      if (packed && shares_packed<Args>(field))
+        if (auto p = packed->prepare<Args>(table_, field, args)) return recorded(field, args, std::move(p));
+    if (auto p = (table_.*field)(args)) return recorded(field, args, std::move(p));
     return std::nullopt;
   }
 

@@ -24,11 +24,11 @@
 #include <vector>
 
 #include <ptq/core/error.hpp>
+#include <ptq/core/hash.hpp>
 #include <ptq/core/mapped_file.hpp>
 #include <ptq/core/tensor.hpp>
 #include <ptq/data/bytes.hpp>
 #include <ptq/save/fields.hpp>
-#include <ptq/save/hash.hpp>
 
 namespace ptq::saving {
 

@@ -9,9 +9,9 @@
 #include <string_view>
 #include <vector>
 
+#include <ptq/core/hash.hpp>
 #include <ptq/kernels/table.hpp>
 #include <ptq/lower/recipe.hpp>
-#include <ptq/save/hash.hpp>
 
 namespace ptq::saving {
 

@@ -15,6 +15,7 @@
 
 #include <ptq/kernels/reference.hpp>
 #include <ptq/kernels/table.hpp>
+#include <ptq/lower/packed_weights.hpp>
 #include <ptq/lower/plain.hpp>
 #include <ptq/lower/program.hpp>
 #include <ptq/lower/recipe.hpp>
@@ -124,15 +125,6 @@ inline void check_reach(const program& p, const step& s, const reach& r) {
   require_within("destination", r.dst, 0, room_of(p, s.dst));
 }
 
-/// A kernel whose object keeps `with` alive.
-inline kernels::prepared keeping(kernels::prepared k, std::shared_ptr<const void> with) {
-  const void* object = k.object.get();
-  auto both = std::make_shared<std::pair<std::shared_ptr<const void>, std::shared_ptr<const void>>>(
-      std::move(k.object), std::move(with));
-  k.object = {std::move(both), object};
-  return k;
-}
-
 template <class Args>
 kernels::prepared make_kernel(reader& in, lowering::entry_field<Args> field, const program& p, const step& s,
                               const kernels::kernel_table& table) {
@@ -150,6 +142,8 @@ kernels::prepared make_kernel(reader& in, lowering::entry_field<Args> field, con
       args.packed = {packed.get(), static_cast<std::size_t>(packed_bytes)};
     }
   }
+  if constexpr (requires { args.geometry; args.weights; })
+    if (!args.weights && !packed) throw mismatch{"weights: expected an array, got none"};
   check_reach(p, s, reach_of_entry<Args>(field, args));
   kernels::prepared made;
   if (table.*field) made = (table.*field)(args);
@@ -157,13 +151,9 @@ kernels::prepared make_kernel(reader& in, lowering::entry_field<Args> field, con
     if (!made || made.packed.data != packed.get())
       in.fail("packed weights: expected " + std::to_string(made.packed.bytes) + " bytes as " + table.isa +
               " packs them, got " + std::to_string(packed_bytes));
-    return keeping(std::move(made), std::move(packed));
+    return lowering::keeping(std::move(made), std::move(packed));
   }
-  if (!made && kernels::reference_kernels().*field) {
-    if constexpr (requires { args.geometry; args.weights; })
-      if (!args.weights) in.fail("weights: expected an array, got none");
-    made = (kernels::reference_kernels().*field)(args);
-  }
+  if (!made && kernels::reference_kernels().*field) made = (kernels::reference_kernels().*field)(args);
   if (!made) in.fail("kernel: the table of " + std::string(table.isa) + " has none");
   return made;
 }

@@ -128,7 +128,7 @@ kernels::prepared prepare_qconv(const kernels::qconv_args& a) {
   const std::size_t multiplier_at = packed.template add<float>(g.groups * group_columns);
 
   kernels::prepared p = blank<Isa>(own, packed, a.packed);
-  if (a.packed.data ? a.packed.bytes != packed.bytes : !a.weights) return p;
+  if (a.packed.data && a.packed.bytes != packed.bytes) return p;
   auto* object = object_of<conv_object>(p);
   auto* panel = at_offset<conv_panel>(object, panels_at);
   auto* counts = packed_at<std::int64_t>(p, counts_at);

@@ -177,7 +177,7 @@ kernels::prepared prepare_qdepthwise(const kernels::qconv_args& a) {
   const std::size_t multiplier_at = packed.template add<float>(padded);
 
   kernels::prepared p = blank<Isa>(own, packed, a.packed);
-  if (a.packed.data ? a.packed.bytes != packed.bytes : !a.weights) return p;
+  if (a.packed.data && a.packed.bytes != packed.bytes) return p;
   auto* form = packed_at<depthwise_form>(p, form_at);
   if (a.packed.data && (form->side != d.side || form->blocks != d.blocks)) return p;
   auto* object = object_of<depthwise_object>(p);

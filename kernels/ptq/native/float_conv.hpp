@@ -200,7 +200,7 @@ kernels::prepared conv(const kernels::conv_args& args) {
   const std::size_t start_at = packed.template add<float>(g.groups * o.start_size);
   const std::size_t weights_at = packed.template add<float>(g.groups * o.weights_size);
   kernels::prepared p = blank<Isa>(own, packed, args.packed);
-  if (args.packed.data ? args.packed.bytes != packed.bytes : !args.weights) return p;
+  if (args.packed.data && args.packed.bytes != packed.bytes) return p;
   auto* block = object_of<convolution<Isa>>(p);
   o.start = packed_at<float>(p, start_at);
   o.weights = packed_at<float>(p, weights_at);

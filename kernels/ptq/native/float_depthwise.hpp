@@ -182,7 +182,7 @@ kernels::prepared depthwise_conv(const kernels::conv_args& args) {
   const std::size_t weights_at = packed.template add<float>(o.taps * g.in_c);
   const std::size_t start_at = packed.template add<float>(g.in_c);
   kernels::prepared p = blank<Isa>(own, packed, args.packed);
-  if (args.packed.data ? args.packed.bytes != packed.bytes : !args.weights) return p;
+  if (args.packed.data && args.packed.bytes != packed.bytes) return p;
   auto* block = object_of<depthwise<Isa>>(p);
   o.weights = packed_at<float>(p, weights_at);
   o.start = packed_at<float>(p, start_at);

@@ -1,6 +1,7 @@
 #pragma once
 // SPDX-License-Identifier: Apache-2.0
-// The checksum of saved programs: XXH64, seed 0. It finds damage, not malice; some ten bytes per nanosecond.
+// A fast checksum: XXH64, seed 0. It finds damage and tells contents apart, it does not resist malice; some ten bytes
+// per nanosecond.
 // Source: xxHash fast digest algorithm, specification 0.1.1 (Collet).
 
 #include <algorithm>
@@ -10,7 +11,7 @@
 #include <cstring>
 #include <span>
 
-namespace ptq::saving {
+namespace ptq {
 
 namespace xxh64 {
 
@@ -97,4 +98,4 @@ inline std::uint64_t hash_of(std::span<const std::byte> bytes) {
   return h.value();
 }
 
-}  // namespace ptq::saving
+}  // namespace ptq

@@ -11,6 +11,10 @@ template graph import_model(const std::filesystem::path&);
 template graph fold(graph);
 template graph fuse(graph);
 template program lower(graph, const kernels::kernel_table&, const lower_options&);
+template void save_program(const program&, const kernels::kernel_table&,
+                           const std::filesystem::path&);
+template program load_program(const std::filesystem::path&, const kernels::kernel_table&,
+                              const load_options&);
 template statistics calibrate(const graph&, const kernels::kernel_table&, samples,
                               const calibrate_options&);
 template calibration::evidence collect(const graph&, const kernels::kernel_table&, const samples&,

@@ -28,10 +28,13 @@ std::string step_line(const step_time& t, double total) {
 
 void benchmark(const benchmark_arguments& a) {
   require_writable(a.json);
-  const auto model = load_model(a.model);
-  const auto input = random_sample(model, a.dims, a.seed);
-  const auto l = latency_of(model, input, {.warm_up = a.warm_up, .repeats = a.repeats}, a);
+  const auto program = timed(a);
+  const auto times = times_of(program, a);
+  const auto& l = times.later;
   char line[256];
+  std::snprintf(line, sizeof line, "ready after %.4f ms, first run %.4f ms\n", program.ready_ms,
+                times.first_ms);
+  say(a, line);
   std::snprintf(line, sizeof line, "min %.4f ms, median %.4f ms (%d repeats, %d thread%s, %s)\n",
                 l.min_ms, l.median_ms, l.repeats, l.threads, l.threads == 1 ? "" : "s",
                 l.isa.c_str());
@@ -40,13 +43,14 @@ void benchmark(const benchmark_arguments& a) {
                       {"median_ms", l.median_ms},
                       {"threads", l.threads},
                       {"isa", l.isa},
-                      {"repeats", l.repeats}};
+                      {"repeats", l.repeats},
+                      {"ready_ms", program.ready_ms},
+                      {"first_ms", times.first_ms}};
   if (a.per_layer) {
-    const auto steps = step_times_of(model, input, a.repeats, a);
     double total = 0;
-    for (const auto& t : steps) total += t.ms;
+    for (const auto& t : times.steps) total += t.ms;
     j["steps"] = nlohmann::json::array();
-    for (const auto& t : steps) {
+    for (const auto& t : times.steps) {
       say(a, step_line(t, total));
       j["steps"].push_back({{"name", t.step.name},
                             {"operator", t.step.what},

@@ -83,49 +83,53 @@ std::vector<std::pair<std::string, ptq::shape>> bound_inputs(const ptq::graph& g
   return shapes;
 }
 
+void fill(ptq::tensor& t, std::mt19937_64& random) {
+  const auto with = [&](auto values, auto draw) {
+    using element = typename decltype(values)::element_type;
+    for (auto& x : values) x = static_cast<element>(draw());
+  };
+  const auto bit = [&] { return random() & 1; };
+  const auto byte = [&] { return random() & 255; };
+  switch (t.type()) {
+    case ptq::dtype::f32:
+      // 24 bits: every one of them is a float.
+      with(t.mutable_view<float>(),
+           [&] { return static_cast<float>(random() >> 40) * 0x1p-23f - 1.0f; });
+      break;
+    case ptq::dtype::u8:
+      with(t.mutable_view<std::uint8_t>(), byte);
+      break;
+    case ptq::dtype::s8:
+      with(t.mutable_view<std::int8_t>(), byte);
+      break;
+    case ptq::dtype::s16:
+      with(t.mutable_view<std::int16_t>(), byte);
+      break;
+    case ptq::dtype::u16:
+      with(t.mutable_view<std::uint16_t>(), byte);
+      break;
+    case ptq::dtype::s32:
+      with(t.mutable_view<std::int32_t>(), bit);
+      break;
+    case ptq::dtype::s64:
+      with(t.mutable_view<std::int64_t>(), bit);
+      break;
+    case ptq::dtype::boolean:
+      with(t.mutable_view<bool>(), bit);
+      break;
+    case ptq::dtype::f8e4m3:
+    case ptq::dtype::f8e5m2:
+      throw ptq::unsupported("inputs: expected integers or f32, got FP8");
+  }
+}
+
 ptq::sample random_sample(const ptq::graph& model, const std::vector<std::string>& dims,
                           std::uint64_t seed) {
   std::mt19937_64 random(seed);
   ptq::sample s;
   for (const auto& [name, extents] : bound_inputs(model, dims)) {
     ptq::tensor t(model[model.find(name)].type, extents);
-    const auto fill = [&](auto values, auto draw) {
-      using element = typename decltype(values)::element_type;
-      for (auto& x : values) x = static_cast<element>(draw());
-    };
-    const auto bit = [&] { return random() & 1; };
-    const auto byte = [&] { return random() & 255; };
-    switch (t.type()) {
-      case ptq::dtype::f32:
-        // 24 bits: every one of them is a float.
-        fill(t.mutable_view<float>(),
-             [&] { return static_cast<float>(random() >> 40) * 0x1p-23f - 1.0f; });
-        break;
-      case ptq::dtype::u8:
-        fill(t.mutable_view<std::uint8_t>(), byte);
-        break;
-      case ptq::dtype::s8:
-        fill(t.mutable_view<std::int8_t>(), byte);
-        break;
-      case ptq::dtype::s16:
-        fill(t.mutable_view<std::int16_t>(), byte);
-        break;
-      case ptq::dtype::u16:
-        fill(t.mutable_view<std::uint16_t>(), byte);
-        break;
-      case ptq::dtype::s32:
-        fill(t.mutable_view<std::int32_t>(), bit);
-        break;
-      case ptq::dtype::s64:
-        fill(t.mutable_view<std::int64_t>(), bit);
-        break;
-      case ptq::dtype::boolean:
-        fill(t.mutable_view<bool>(), bit);
-        break;
-      case ptq::dtype::f8e4m3:
-      case ptq::dtype::f8e5m2:
-        throw ptq::unsupported("input '" + name + "': expected integers or f32, got FP8");
-    }
+    fill(t, random);
     s.inputs.push_back({name, std::move(t)});
   }
   return s;

@@ -78,6 +78,10 @@ void add_model(App& c, std::string& model, const char* name = "MODEL") {
   c.add_option(name, model, "ONNX file, float or Q/DQ")->required();
 }
 
+void add_runnable(App& c, std::string& model) {
+  c.add_option("MODEL", model, "ONNX file, float or Q/DQ, or what `ptq prepare` wrote")->required();
+}
+
 void add_ranges(App& c, cli::quantize_arguments& a) {
   c.add_option("--range-estimator", a.estimator,
                "mean_minmax (default), minmax, median_minmax, mean_no_outliers_minmax, "
@@ -273,7 +277,7 @@ App& add_compare(App& app, cli::compare_arguments& a) {
 
 App& add_run(App& app, cli::run_arguments& a) {
   auto& c = *app.add_subcommand("run", "One inference on .npy files");
-  add_model(c, a.model);
+  add_runnable(c, a.model);
   c.add_option("--input", a.inputs, "A whole input tensor; without a name, by position")
       ->required()
       ->type_name("[NAME=]X.npy")
@@ -292,7 +296,7 @@ App& add_run(App& app, cli::run_arguments& a) {
 
 App& add_benchmark(App& app, cli::benchmark_arguments& a) {
   auto& c = *app.add_subcommand("benchmark", "Latency at batch 1 on random inputs");
-  add_model(c, a.model);
+  add_runnable(c, a.model);
   c.add_option("--repeats", a.repeats, "Timed runs (default 20)")->check(CLI::PositiveNumber);
   c.add_option("--warm-up", a.warm_up, "Runs before them (default 3)")
       ->check(CLI::NonNegativeNumber);
@@ -303,6 +307,18 @@ App& add_benchmark(App& app, cli::benchmark_arguments& a) {
   c.add_flag("--per-layer", a.per_layer, "Print the time of every step");
   add_common(c, a);
   c.footer("Example:\n  ptq benchmark cnn.int8.onnx --threads 1 --repeats 100 --per-layer");
+  return c;
+}
+
+App& add_prepare(App& app, cli::prepare_arguments& a) {
+  auto& c = *app.add_subcommand("prepare", "Model -> program that starts at once, for this CPU and version");
+  add_model(c, a.model);
+  c.add_option("-o,--output", a.out, "The program")->required()->type_name("FILE");
+  c.add_option("--dim", a.dims, "Extent of a free dimension (default 1)")
+      ->type_name("NAME=V")
+      ->take_all();
+  add_common(c, a);
+  c.footer("Example:\n  ptq prepare cnn.int8.onnx -o cnn.ptq && ptq benchmark cnn.ptq");
   return c;
 }
 
@@ -387,6 +403,7 @@ int main(int argc, char** argv) {
   cli::compare_arguments compare;
   cli::run_arguments run;
   cli::benchmark_arguments benchmark;
+  cli::prepare_arguments prepare;
   cli::inspect_arguments inspect;
   cli::calibration_arguments calibration;
   calibration_command calibrate = nullptr;
@@ -405,6 +422,7 @@ int main(int argc, char** argv) {
   add_compare(app, compare).callback([&] { command = [&] { return cli::compare(compare), 0; }; });
   add_run(app, run).callback([&] { command = [&] { return cli::run(run), 0; }; });
   add_benchmark(app, benchmark).callback([&] { command = [&] { return cli::benchmark(benchmark), 0; }; });
+  add_prepare(app, prepare).callback([&] { command = [&] { return cli::prepare(prepare), 0; }; });
   add_inspect(app, inspect).callback([&] {
     if (inspect.model.empty() && !inspect.cpu) throw CLI::RequiredError("MODEL or --cpu");
     command = [&] { return cli::inspect(inspect), 0; };

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include <ptq/lower/program.hpp>
 #include <ptq/report.hpp>
 
 #include "support.hpp"
@@ -36,18 +37,41 @@ comparison_result comparison_of(const ptq::graph& reference, const ptq::graph& o
 ptq::report_latency latency_of(const ptq::graph& model, const ptq::sample& input,
                                const ptq::latency_options& options, const common_arguments& a);
 
+/// A program to measure: of a prepared file, or of a model that is lowered now.
+struct timed_program {
+  ptq::program program;
+  std::vector<ptq::tensor> inputs;  // random
+  double ready_ms = 0;              // what it took to have the program
+};
+timed_program timed(const benchmark_arguments& a);
+
 /// Milliseconds of every step: the least of several runs.
 struct step_time {
   ptq::report_layer step;
   double ms = 0;
 };
-std::vector<step_time> step_times_of(const ptq::graph& model, const ptq::sample& input, int repeats,
-                                     const common_arguments& a);
+struct program_times {
+  double first_ms = 0;
+  ptq::report_latency later;
+  std::vector<step_time> steps;  // with --per-layer
+};
+program_times times_of(const timed_program& p, const benchmark_arguments& a);
+
+/// Whether `ptq prepare` wrote the file.
+bool is_prepared(const std::string& path);
+
+/// The program of a prepared file.
+ptq::program prepared(const std::string& path, const common_arguments& a);
+
+/// Model → file.
+void prepare_file(const prepare_arguments& a);
 
 /// The steps that would run on a sample.
 ptq::report steps_of(const ptq::graph& model, const ptq::sample& input);
 
 std::vector<ptq::tensor> outputs_of(const ptq::graph& model, const ptq::sample& input,
+                                    const common_arguments& a);
+std::vector<ptq::tensor> outputs_of(const ptq::program& p, const ptq::sample& input,
                                     const common_arguments& a);
 
 }  // namespace cli

@@ -96,6 +96,11 @@ struct benchmark_arguments : common_arguments {
   bool per_layer = false;
 };
 
+struct prepare_arguments : common_arguments {
+  std::string model, out;
+  std::vector<std::string> dims;
+};
+
 struct inspect_arguments : common_arguments {
   std::string model;
   std::vector<std::string> dims;
@@ -115,6 +120,7 @@ void evaluate(const evaluate_arguments& a);
 void compare(const compare_arguments& a);
 void run(const run_arguments& a);
 void benchmark(const benchmark_arguments& a);
+void prepare(const prepare_arguments& a);
 void inspect(const inspect_arguments& a);
 void calibration_merge(const calibration_arguments& a);
 void calibration_diff(const calibration_arguments& a);

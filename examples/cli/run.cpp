@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // ptq run: tensors in, tensors out.
 
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -28,14 +29,28 @@ std::pair<std::string, std::string> split(const std::string& text,
                         what + "s:" + known + ")");
 }
 
-std::vector<std::string> names_of(const ptq::graph& g, const std::vector<ptq::value_id>& ids) {
-  std::vector<std::string> names;
-  for (auto id : ids) names.push_back(g[id].name);
-  return names;
-}
+using names_list = std::vector<std::string>;
 
-ptq::sample inputs_of(const ptq::graph& model, const std::vector<std::string>& paths) {
-  const auto names = names_of(model, model.inputs);
+/// A model or a prepared program, and the names of its ports.
+struct runnable {
+  std::optional<ptq::graph> model;
+  std::optional<ptq::program> program;
+  names_list inputs, outputs;
+
+  explicit runnable(const run_arguments& a) {
+    if (is_prepared(a.model)) {
+      program = prepared(a.model, a);
+      for (const auto& p : program->inputs) inputs.push_back(p.name);
+      for (const auto& p : program->outputs) outputs.push_back(p.name);
+      return;
+    }
+    model = load_model(a.model);
+    for (auto id : model->inputs) inputs.push_back((*model)[id].name);
+    for (auto id : model->outputs) outputs.push_back((*model)[id].name);
+  }
+};
+
+ptq::sample inputs_of(const names_list& names, const std::vector<std::string>& paths) {
   if (paths.size() > names.size())
     throw ptq::data_error("run: inputs: expected at most " + std::to_string(names.size()) +
                           ", got " + std::to_string(paths.size()));
@@ -48,9 +63,8 @@ ptq::sample inputs_of(const ptq::graph& model, const std::vector<std::string>& p
 }
 
 /// Which output each path takes.
-std::vector<std::pair<std::size_t, std::string>> ports_of(const ptq::graph& model,
+std::vector<std::pair<std::size_t, std::string>> ports_of(const names_list& names,
                                                           const std::vector<std::string>& paths) {
-  const auto names = names_of(model, model.outputs);
   std::vector<std::pair<std::size_t, std::string>> to;
   for (std::size_t i = 0; i < paths.size(); ++i) {
     const auto [name, path] = split(paths[i], names, "output");
@@ -70,14 +84,14 @@ std::vector<std::pair<std::size_t, std::string>> ports_of(const ptq::graph& mode
 
 void run(const run_arguments& a) {
   require_writable(a.json);
-  const auto model = load_model(a.model);
-  const auto to = ports_of(model, a.outputs);
-  const auto input = inputs_of(model, a.inputs);
-  const auto outputs = outputs_of(model, input, a);
+  const runnable what(a);
+  const auto to = ports_of(what.outputs, a.outputs);
+  const auto input = inputs_of(what.inputs, a.inputs);
+  const auto outputs = what.program ? outputs_of(*what.program, input, a) : outputs_of(*what.model, input, a);
   nlohmann::json written = nlohmann::json::array();
   for (const auto& [port, path] : to) {
     const auto& t = outputs[port];
-    const auto& name = model[model.outputs[port]].name;
+    const auto& name = what.outputs[port];
     ptq::write_npy(path, t);
     say(a,
         "'" + name + "' " + ptq::name_of(t.type()) + " " + t.dims().text() + " -> " + path + "\n");

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <random>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -49,8 +50,11 @@ bool is_quantized(const ptq::graph& g);
 std::vector<std::pair<std::string, ptq::shape>> bound_inputs(const ptq::graph& g,
                                                              const std::vector<std::string>& dims);
 
-/// One tensor per input: reals in [-1, 1), bytes in all their range, other integers 0 or 1, so that
-/// they are valid as indices and masks.
+/// Reals in [-1, 1), bytes in all their range, other integers 0 or 1, so that they are valid as indices
+/// and masks.
+void fill(ptq::tensor& t, std::mt19937_64& random);
+
+/// One tensor per input, filled so.
 ptq::sample random_sample(const ptq::graph& model, const std::vector<std::string>& dims,
                           std::uint64_t seed);
 

@@ -16,6 +16,10 @@ extern template graph import_model(const std::filesystem::path&);
 extern template graph fold(graph);
 extern template graph fuse(graph);
 extern template program lower(graph, const kernels::kernel_table&, const lower_options&);
+extern template void save_program(const program&, const kernels::kernel_table&,
+                                  const std::filesystem::path&);
+extern template program load_program(const std::filesystem::path&, const kernels::kernel_table&,
+                                     const load_options&);
 extern template statistics calibrate(const graph&, const kernels::kernel_table&, samples,
                                      const calibrate_options&);
 extern template calibration::evidence collect(const graph&, const kernels::kernel_table&,

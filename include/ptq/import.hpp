@@ -3,18 +3,19 @@
 // Model file → graph: the first stage. The format is recognised from the file; each has a row in
 // `import_formats` and a folder of its own (onnx/).
 //
+// A model's file is mapped, and tensors that nothing changes stay in it.
+//
 // Files are untrusted: whatever their bytes, the result is a graph that passes check(), or an error
 // that names the file, the node and the values.
 
 #include <cstddef>
 #include <filesystem>
-#include <fstream>
 #include <span>
 #include <string>
 #include <string_view>
-#include <vector>
 
 #include <ptq/core/error.hpp>
+#include <ptq/core/mapped_file.hpp>
 #include <ptq/graph/graph.hpp>
 #include <ptq/onnx/model.hpp>
 #include <ptq/onnx/reader.hpp>
@@ -45,7 +46,7 @@ namespace detail_import {
 struct format {
   std::string_view name;
   bool (*matches)(std::string_view extension, std::span<const std::byte> bytes);
-  graph (*read)(std::span<const std::byte> bytes, const std::filesystem::path& path);
+  graph (*read)(const mapped_file& file, const std::filesystem::path& path);
 };
 
 inline std::filesystem::path folder_of(const std::filesystem::path& path) {
@@ -61,28 +62,18 @@ inline bool looks_like_onnx(std::string_view extension, std::span<const std::byt
 
 inline constexpr format import_formats[] = {
     {"ONNX", looks_like_onnx,
-     [](std::span<const std::byte> bytes, const std::filesystem::path& path) {
-       return import_onnx(bytes, folder_of(path), path.filename().string());
+     [](const mapped_file& file, const std::filesystem::path& path) {
+       const auto name = path.filename().string();
+       return onnx::graph_of(onnx::reader(name).read(file.view()),
+                             {name, folder_of(path), file.bytes});
      }},
 };
-
-inline std::vector<std::byte> bytes_of(const std::filesystem::path& path) {
-  std::error_code bad;
-  if (!std::filesystem::is_regular_file(path, bad))
-    throw io_error("import: '" + path.string() + "': expected a file" +
-                   (bad ? ", got: " + bad.message() : std::string()));
-  const auto size = std::filesystem::file_size(path, bad);
-  std::ifstream in(path, std::ios::binary);
-  if (bad || !in) throw io_error("import: '" + path.string() + "': can't be opened");
-  std::vector<std::byte> bytes(static_cast<std::size_t>(size));
-  in.read(reinterpret_cast<char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
-  if (!in) throw io_error("import: '" + path.string() + "': can't be read");
-  return bytes;
-}
 
 }  // namespace detail_import
 
 /// A model file of any known format → graph.
+///
+/// The file stays mapped while a tensor of the graph views it: replace it by renaming, don't write to it.
 ///
 /// throws  io_error if the file can't be read, unsupported if its format is unknown, and what the
 /// format's own reader
@@ -90,15 +81,15 @@ inline std::vector<std::byte> bytes_of(const std::filesystem::path& path) {
 template <class = void>
 graph import_model(const std::filesystem::path& path) {
   using namespace detail_import;
-  const auto bytes = bytes_of(path);
+  const auto file = map_file(path, "import");
   const std::string extension = path.extension().string();
   std::string known;
   for (const auto& f : import_formats) {
-    if (f.matches(extension, bytes)) return f.read(bytes, path);
+    if (f.matches(extension, file.view())) return f.read(file, path);
     known += (known.empty() ? "" : ", ") + std::string(f.name);
   }
   throw unsupported("import: '" + path.string() + "': format: expected one of " + known +
-                    ", got a file of " + std::to_string(bytes.size()) + " bytes");
+                    ", got a file of " + std::to_string(file.size) + " bytes");
 }
 
 }  // namespace ptq

@@ -34,6 +34,10 @@ struct lower_options {
   bool fast_float = true;
   /// That the session will have: kernels that thread by themselves (oneDNN) plan for them.
   int threads = 1;
+  /// Keep what every kernel was made of, which save_program needs.
+  bool keep_recipes = false;
+  /// Where packed weights are looked for, and kept for the next lowering; null: nowhere.
+  packed_weights* packed = nullptr;
 };
 
 namespace lowering {
@@ -178,6 +182,8 @@ program lower(graph g, const kernels::kernel_table& table, const lower_options& 
   };
   const uses edges(e.network());
   lowering::fused_adds adds{.edges = &edges, .done = {}, .allowed = !options.keep_values};
+  e.keep_recipes = options.keep_recipes;
+  e.packed = options.packed;
   auto& p = e.result();
   p.isa = table.isa;
   for (std::size_t i = 0; i < e.network().inputs.size(); ++i) {

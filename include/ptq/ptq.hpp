@@ -8,6 +8,7 @@
 #include <ptq/calibrate.hpp>  // graph + samples → statistics              calibrate
 #include <ptq/quantize.hpp>   // graph + statistics → quantized graph      quantize
 #include <ptq/lower.hpp>      // graph → program                           lower
+#include <ptq/save.hpp>       // program ↔ file                           save_program, load_program
 #include <ptq/execute.hpp>    // program + inputs → outputs                session, runner
 #include <ptq/validate.hpp>   // accuracy, and the error value by value    classify, compare
 #include <ptq/accuracy_control.hpp>  // float again where it pays  quantize_with_accuracy_control

@@ -19,7 +19,7 @@ fails 2 '' inspect
 succeeds --help
 succeeds --version
 holds "$dir/out" '^ptq [0-9]'
-for c in quantize evaluate compare run benchmark inspect; do
+for c in quantize evaluate compare run benchmark prepare inspect; do
   succeeds $c --help
   holds "$dir/out" 'Example'
 done
@@ -33,6 +33,16 @@ fails 1 'noise.onnx' inspect "$dir/noise.onnx"
 : >"$dir/empty.onnx"
 fails 1 'empty.onnx' inspect "$dir/empty.onnx"
 fails 1 'ptq: error' inspect "$dir"
+
+# --- prepared programs ---
+succeeds prepare "$float" -o "$dir/float.ptq"
+head -c 5000 "$dir/float.ptq" >"$dir/short.ptq"
+fails 1 'short.ptq.*bytes: expected [0-9]*, got 5000' benchmark "$dir/short.ptq"
+fails 1 'extents' benchmark "$dir/float.ptq" --dim batch=2
+fails 1 "'other' is no input" run "$dir/float.ptq" --input other="$dir/x.npy" --output "$dir/new.npy"
+fails 1 'no/such' prepare "$float" -o "$dir/no/such/new.ptq"
+[ "$("$tool" inspect --cpu | grep -c '^  ')" -le 1 ] ||
+  PTQ_ISA=portable fails 1 'ISA: expected portable, got' benchmark "$dir/float.ptq"
 
 # --- samples and labels ---
 mkdir "$dir/nothing"

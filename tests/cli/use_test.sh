@@ -60,6 +60,14 @@ npy 3,1,28,28, $((3 * 784)) >"$dir/x3.npy"
 succeeds run "$float" --input "$dir/x3.npy" --output "$dir/y3.npy"
 holds "$dir/out" "'logits' f32 \[3,10\]"
 
+# --- prepare: the same bits, ready at once ---
+succeeds prepare "$int8" -o "$dir/int8.ptq" --json "$dir/prepare.json"
+holds "$dir/prepare.json" '"bytes":'
+succeeds run "$dir/int8.ptq" --input image="$dir/x.npy" --output logits="$dir/prepared.npy"
+cmp -s "$dir/y1.npy" "$dir/prepared.npy" || wrong "a prepared program gives other bits"
+succeeds benchmark "$dir/int8.ptq" --repeats 3 --per-layer --json "$dir/time.json"
+for key in ready_ms first_ms steps; do holds "$dir/time.json" "\"$key\":"; done
+
 # --- benchmark, inspect ---
 succeeds benchmark "$int8" --threads 1 --repeats 3 --per-layer --json "$dir/time.json"
 for key in min_ms median_ms threads isa steps; do holds "$dir/time.json" "\"$key\":"; done

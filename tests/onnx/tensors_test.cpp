@@ -94,6 +94,30 @@ TEST_CASE("bool bytes are 0 or 1 whatever the file holds") {
   CHECK(static_cast<int>(b.data()[2]) == 1);
 }
 
+TEST_CASE("a tensor views the file's bytes where they are stored as they are used, and copies them to write") {
+  const auto file = ptq::allocate_aligned(64);
+  const auto at = [&](std::size_t offset, std::size_t bytes) {
+    return std::string_view(reinterpret_cast<const char*>(file.get()) + offset, bytes);
+  };
+  const tensor_source from{"file.onnx", {}, file};
+  const auto read = [&](std::int32_t type, std::string_view raw) {
+    auto t = proto(type, {2});
+    t.raw = raw;
+    t.has_raw = true;
+    return read_tensor(t, from);
+  };
+  auto w = read(type_float, at(8, 8));
+  CHECK(w.data() == file.get() + 8);
+  w.mutable_view<float>()[0] = 1;  // its only owner may not write either
+  CHECK(file.get()[11] == std::byte{0});
+  CHECK(w.data() != file.get() + 8);
+  CHECK(read(type_int8, at(3, 2)).data() == file.get() + 3);
+  CHECK(read(type_float, at(3, 8)).data() != file.get() + 3);  // no address for a float
+  for (auto type : {type_float16, type_bool})
+    CHECK(read(type, at(0, type == type_bool ? 2 : 4)).data() != file.get());
+  CHECK(read(ptq::onnx::type_uint64, at(0, 16)).data() != file.get());  // saturates
+}
+
 TEST_CASE("data that doesn't fit the extents is refused before anything is allocated") {
   auto t = proto(type_float, {3, 3});
   t.raw = std::string_view("12345678901234567890123456789012345", 35);

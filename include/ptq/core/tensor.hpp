@@ -38,8 +38,11 @@ class tensor {
       : type_(type), dims_(std::move(dims)), bytes_(allocate_aligned(byte_count())) {}
 
   /// A tensor over memory that `storage` keeps alive (a mapped file, say); never written through.
-  tensor(dtype type, ptq::shape dims, std::shared_ptr<std::byte> storage)
-      : type_(type), dims_(std::move(dims)), bytes_(std::move(storage)) {}
+  tensor(dtype type, ptq::shape dims, std::shared_ptr<const std::byte> storage)
+      : type_(type),
+        dims_(std::move(dims)),
+        bytes_(std::const_pointer_cast<std::byte>(std::move(storage))),
+        borrowed_(true) {}
 
   template <class T>
   static tensor from(ptq::shape dims, std::span<const T> values) {
@@ -106,15 +109,17 @@ class tensor {
                         ", got " + name_of(type_));
   }
   void separate() {
-    if (bytes_.use_count() <= 1) return;
+    if (bytes_.use_count() <= 1 && !borrowed_) return;
     auto copy = allocate_aligned(byte_count());
-    std::memcpy(copy.get(), bytes_.get(), byte_count());
+    if (byte_count() > 0) std::memcpy(copy.get(), bytes_.get(), byte_count());
     bytes_ = std::move(copy);
+    borrowed_ = false;
   }
 
   dtype type_ = dtype::f32;
   ptq::shape dims_;
   std::shared_ptr<std::byte> bytes_;
+  bool borrowed_ = false;  // not ours to write to, however few share it
 };
 
 }  // namespace ptq

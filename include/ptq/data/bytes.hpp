@@ -128,7 +128,7 @@ class byte_run {
 
 /// Writes a file whole or not at all: beside the target first, then renamed. Throws io_error.
 inline void write_file(const std::filesystem::path& path,
-                       std::initializer_list<std::span<const std::byte>> pieces) {
+                       std::span<const std::span<const std::byte>> pieces) {
   std::filesystem::path beside = path;
   beside += ".part" + std::to_string(std::random_device{}());
   std::error_code code;
@@ -147,6 +147,10 @@ inline void write_file(const std::filesystem::path& path,
   const std::string why = code.message();
   std::filesystem::remove(beside, code);
   throw io_error("data: '" + path.string() + "': can't be written: " + why);
+}
+inline void write_file(const std::filesystem::path& path,
+                       std::initializer_list<std::span<const std::byte>> pieces) {
+  write_file(path, std::span(pieces.begin(), pieces.size()));
 }
 
 }  // namespace ptq::data

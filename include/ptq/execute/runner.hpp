@@ -1,7 +1,7 @@
 #pragma once
 // SPDX-License-Identifier: Apache-2.0
 // A graph that runs on samples: lowers for the extents that a sample brings, keeps that program while they stay the
-// same, and turns a sample's tensors into the program's inputs.
+// same and packed weights for ever, and turns a sample's tensors into the program's inputs.
 
 #include <memory>
 #include <string>
@@ -96,7 +96,8 @@ class runner {
     lower_options lowering{.input_shapes = {},
                            .keep_values = options_.keep_values,
                            .fast_float = options_.fast_float,
-                           .threads = options_.threads};
+                           .threads = options_.threads,
+                           .packed = &packed_};
     for (std::size_t i = 0; i < graph_.inputs.size(); ++i) {
       const auto& v = graph_[graph_.inputs[i]];
       tensor t = detail_runner::as_type(v.name, v.type, operand(s, i, v.name));
@@ -150,6 +151,7 @@ class runner {
   const kernels::kernel_table* table_;
   runner_options options_;
   std::vector<std::pair<std::string, shape>> shapes_;
+  packed_weights packed_;  // new extents pack no weights again
   std::unique_ptr<program> program_;
   std::unique_ptr<session> session_;
   const tap_function* tap_ = nullptr;

@@ -13,6 +13,7 @@
 //   strides  are in elements
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <limits>
 #include <span>
@@ -22,6 +23,17 @@
 #include <ptq/core/numeric.hpp>
 
 namespace ptq::kernels {
+
+/// What an entry has packed: weights, bias and multipliers as its kernel reads them. Aligned to 64 bytes, free of
+/// pointers, and equal for equal weights whatever batch, in_h, in_w, out_h and out_w are (m of a matrix product). Passed
+/// back to the same entry it takes the place of what it was packed from, and is read where it lies: in a mapped file,
+/// say. It may come from an untrusted file: an entry checks its size and every number in it that is an address, and
+/// returns no function where it doesn't fit. An entry that knows no packed memory leaves prepared::packed empty, and
+/// returns no function where weights are null.
+struct packed_memory {
+  const std::byte* data = nullptr;
+  std::size_t bytes = 0;
+};
 
 /// Geometry of a convolution over n h w c. A matrix product c[m,n] = a[m,k] · b[k,n] is the convolution with batch = 1,
 /// in_h = 1, in_w = m, in_c = k, out_c = n and a 1×1 kernel; a 1-D convolution has height 1.
@@ -67,6 +79,7 @@ struct qconv_args {
   const std::int32_t* bias = nullptr;     // [out_c] or null
   std::int32_t x_zero_point = 0;
   int_epilogue epilogue;
+  packed_memory packed = {};              // in place of weights, bias and multipliers, where given
 };
 
 /// Convolution of codes of 8 or 16 bits with weights of up to 16: what qconv_args is too narrow for.
@@ -162,6 +175,7 @@ struct conv_args {
   const float* weights = nullptr;      // [out_c, kernel_h, kernel_w, in_c / groups]
   const float* bias = nullptr;
   clamp act = {};
+  packed_memory packed = {};           // in place of weights and bias, where given
 };
 
 /// Batched f32 product a · b + bias. src: a, b (unless `b` below), dst contiguous [batch, m, n].
@@ -172,6 +186,7 @@ struct matmul_args {
   const float* b = nullptr;            // constant right side, packed once; then src has a alone
   const float* bias = nullptr;         // [n] or null
   clamp act = {};
+  packed_memory packed = {};           // in place of b and bias, where given
 };
 
 /// src, dst f32 [size]

@@ -32,6 +32,8 @@ struct prepared {
   std::size_t scratch = 0;   // bytes per thread, aligned to 64
   bool whole_op = false;     // threads by itself (oneDNN): called once, outside parallel regions, with all units
   const char* name = "";     // algorithm, for reports: "gemm 6x64 dpbusd"
+  /// The part of what the object reads that depends on weights; may be passed back in the arguments.
+  packed_memory packed = {};
   explicit operator bool() const { return run != nullptr; }
 };
 

@@ -7,6 +7,8 @@
 #include <cassert>
 #include <cmath>
 #include <map>
+#include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -18,22 +20,20 @@
 #include <ptq/graph/print.hpp>
 #include <ptq/kernels/reference.hpp>
 #include <ptq/lower/order.hpp>
+#include <ptq/lower/packed_weights.hpp>
+#include <ptq/lower/plain.hpp>
 #include <ptq/lower/program.hpp>
+#include <ptq/lower/recipe.hpp>
 
 namespace ptq::lowering {
 
-/// A kernel from a callable f(operands, range): for operators that have no faster version.
-template <class F>
-kernels::prepared plain_kernel(const char* name, F f, std::int64_t units = 1) {
-  kernels::prepared p;
-  p.object = std::make_shared<const F>(std::move(f));
-  p.run = [](const void* object, const kernels::operands& io, std::byte*, work_range r) {
-    (*static_cast<const F*>(object))(io, r);
-  };
-  p.units = units;
-  p.name = name;
-  return p;
-}
+/// A kernel, and what it was made of where the program is to be saved.
+struct made {
+  kernels::prepared kernel;
+  std::shared_ptr<const lowering::recipe> recipe;
+  made(kernels::prepared k, std::shared_ptr<const lowering::recipe> r = {})
+      : kernel(std::move(k)), recipe(std::move(r)) {}
+};
 
 inline std::string label(const node& n) { return "node '" + n.name + "' (" + op_name(n.what) + ")"; }
 
@@ -60,6 +60,11 @@ class emitter {
   emitter(graph g, const kernels::kernel_table& table, bool integers)
       : g_(std::move(g)), table_(table), integers_(integers), forms_(g_.values.size()) {}
 
+  /// Whether steps keep what their kernels were made of.
+  bool keep_recipes = false;
+  /// Weights of earlier lowerings, or null.
+  packed_weights* packed = nullptr;
+
   /// Lowers the body of an If or Loop; set by lower, absent where a node is computed ahead of time.
   using body_lowering = program (*)(graph, const kernels::kernel_table&, bool integers);
   body_lowering lower_body = nullptr;
@@ -74,10 +79,27 @@ class emitter {
   // ---- kernels: the table's, or the reference where the table has none
 
   template <class Args>
-  kernels::prepared prepare(kernels::entry<Args> kernels::kernel_table::*field, const Args& args) const {
-    if (table_.*field)
-      if (auto p = (table_.*field)(args)) return p;
-    return (kernels::reference_kernels().*field)(args);
+  made prepare(entry_field<Args> field, const Args& args) const {
+    if (auto m = prepare_fast(field, args)) return *std::move(m);
+    return recorded(field, args, (kernels::reference_kernels().*field)(args));
+  }
+  /// The table's own kernel, if it has one for these arguments.
+  template <class Args>
+  std::optional<made> prepare_fast(entry_field<Args> field, const Args& args) const {
+    if (!(table_.*field)) return std::nullopt;
+    if constexpr (packs_weights<Args>)
+      if (packed && shares_packed<Args>(field))
+        if (auto p = packed->prepare<Args>(table_, field, args)) return recorded(field, args, std::move(p));
+    if (auto p = (table_.*field)(args)) return recorded(field, args, std::move(p));
+    return std::nullopt;
+  }
+
+  /// One of plain_kernels.
+  template <class F>
+  made plain(F f) const {
+    auto k = plain_kernel(std::move(f));
+    auto r = keep_recipes ? recipe_of<F>(k) : nullptr;
+    return {std::move(k), std::move(r)};
   }
 
   // ---- values
@@ -120,7 +142,7 @@ class emitter {
     return create(at(id).name, codes_of(id).type, dims(id), std::move(o), codes_of(id));
   }
 
-  step& emit(const node& n, kernels::prepared k, std::vector<int> src, int dst, bool integer = false);
+  step& emit(const node& n, made k, std::vector<int> src, int dst, bool integer = false);
 
   slot& slot_at(int s) { return out_.slots[static_cast<std::size_t>(s)]; }
   const slot& slot_at(int s) const { return out_.slots[static_cast<std::size_t>(s)]; }
@@ -145,6 +167,11 @@ class emitter {
   }
 
  private:
+  template <class Args>
+  made recorded(entry_field<Args> field, const Args& args, kernels::prepared p) const {
+    auto r = keep_recipes ? recipe_of<Args>(field, args, p) : nullptr;
+    return {std::move(p), std::move(r)};
+  }
   int find(value_id id, bool as_codes, const order& o) const;
   order any_real_order(value_id id) const;
   int reordered(int s, const order& o);
@@ -153,7 +180,7 @@ class emitter {
     return s;
   }
   int rounded_to_grid(value_id id, int s);
-  step& convert(const char* what, kernels::prepared k, int src, int dst);
+  step& convert(const char* what, made k, int src, int dst);
 
   graph g_;
   const kernels::kernel_table& table_;
@@ -216,12 +243,12 @@ inline int emitter::add_input(value_id id, int port) {
   return s;
 }
 
-inline step& emitter::emit(const node& n, kernels::prepared k, std::vector<int> src, int dst,
-                           bool integer) {
+inline step& emitter::emit(const node& n, made k, std::vector<int> src, int dst, bool integer) {
   step s;
   s.node = n.name;
   s.what = op_name(n.what);
-  s.kernel = std::move(k);
+  s.kernel = std::move(k.kernel);
+  s.recipe = std::move(k.recipe);
   s.src = std::move(src);
   s.dst = dst;
   s.integer = integer;
@@ -233,11 +260,12 @@ inline step& emitter::emit(const node& n, kernels::prepared k, std::vector<int> 
   return out_.steps.back();
 }
 
-inline step& emitter::convert(const char* what, kernels::prepared k, int src, int dst) {
+inline step& emitter::convert(const char* what, made k, int src, int dst) {
   step s;
   s.node = current_;
   s.what = what;
-  s.kernel = std::move(k);
+  s.kernel = std::move(k.kernel);
+  s.recipe = std::move(k.recipe);
   s.src = {src};
   s.dst = dst;
   s.integer = slot_at(src).codes.has_value() && slot_at(dst).codes.has_value();

@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -17,6 +18,10 @@
 #include <ptq/lower/order.hpp>
 
 namespace ptq {
+
+namespace lowering {
+struct recipe;
+}
 
 /// real = scale · (code − zero_point), codes u8 or u16 and per tensor: what activations take in a program.
 struct code {
@@ -57,6 +62,7 @@ struct step {
   bool integer = false;     // computes on codes
   std::int64_t macs = 0;    // multiply-accumulates of convolutions and matrix products
   std::string note;         // why it runs in float, in a program that holds integers
+  std::shared_ptr<const lowering::recipe> recipe;  // what the kernel was made of, where lowering keeps it
 };
 
 /// After which step (−1: before the first) a graph value can be seen.

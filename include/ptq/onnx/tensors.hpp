@@ -2,7 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // TensorProto → tensor: raw, typed or external data; half, brain and double floats become f32,
 // unsigned 32 and 64-bit integers s64. Extents are compared with the bytes that are there before
-// anything is allocated.
+// anything is allocated. What is stored as it is used, at an address for its type, is not copied where
+// the file is mapped: the tensor views it and keeps it mapped.
 //
 // External data must lie inside the model's folder, symbolic links resolved.
 
@@ -12,13 +13,15 @@
 #include <cstdint>
 #include <cstring>
 #include <filesystem>
-#include <fstream>
 #include <limits>
+#include <map>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
 
 #include <ptq/core/error.hpp>
+#include <ptq/core/mapped_file.hpp>
 #include <ptq/core/tensor.hpp>
 #include <ptq/onnx/schema.hpp>
 
@@ -31,6 +34,11 @@ static_assert(std::endian::native == std::endian::little, "ONNX's raw data is li
 struct tensor_source {
   std::string file;
   std::filesystem::path folder;
+  /// Keeps the model's bytes where they are; null where nothing does, and tensors copy them.
+  std::shared_ptr<const std::byte> bytes = {};
+  /// Files of external data that are mapped already, by path.
+  std::shared_ptr<std::map<std::string, mapped_file>> external =
+      std::make_shared<std::map<std::string, mapped_file>>();
 };
 
 /// IEEE half → float; exact.
@@ -99,10 +107,16 @@ void convert_raw(std::string_view raw, std::span<To> dst, Convert convert) {
   }
 }
 
-/// `raw` holds exactly the file's bytes of every element.
-inline tensor from_raw(std::int32_t type, shape dims, std::string_view raw) {
+/// `raw` holds exactly the file's bytes of every element; `owner`, if any, keeps them.
+inline tensor from_raw(std::int32_t type, shape dims, std::string_view raw,
+                       const std::shared_ptr<const std::byte>& owner) {
   dtype core{};
   core_type(type, core);
+  const bool as_used =
+      file_size_of(type) == size_of(core) && type != type_bool && type != type_uint64;
+  if (owner && as_used && !raw.empty() &&
+      reinterpret_cast<std::uintptr_t>(raw.data()) % size_of(core) == 0)
+    return {core, std::move(dims), {owner, reinterpret_cast<const std::byte*>(raw.data())}};
   tensor out(core, std::move(dims));
   const auto as_is = [](auto v) { return v; };
   switch (type) {
@@ -214,9 +228,9 @@ inline tensor from_external(const tensor_source& from, const tensor_proto& t, sh
     if (e.key == "length") length = natural(from, t, e);
   }
   const auto path = external_path(from, t, location);
-  std::error_code bad;
-  const std::uint64_t there = std::filesystem::file_size(path, bad);
-  if (bad) fail(from, t, "external data '" + location + "': " + bad.message());
+  auto& mapped = (*from.external)[path.string()];
+  if (!mapped.bytes) mapped = map_file(path, "import");
+  const std::uint64_t there = mapped.size;
   if (length != bytes)
     fail(from, t,
          "external length: expected " + std::to_string(bytes) + " bytes for " + dims.text() +
@@ -225,12 +239,8 @@ inline tensor from_external(const tensor_source& from, const tensor_proto& t, sh
     fail(from, t,
          "external data '" + location + "': expected " + std::to_string(length) + " bytes at " +
              std::to_string(offset) + ", got a file of " + std::to_string(there));
-  std::ifstream in(path, std::ios::binary);
-  in.seekg(static_cast<std::streamoff>(offset));
-  std::string buffer(static_cast<std::size_t>(length), '\0');
-  in.read(buffer.data(), static_cast<std::streamsize>(length));
-  if (!in) fail(from, t, "external data '" + location + "': can't be read");
-  return from_raw(t.type, std::move(dims), buffer);
+  const auto* begin = reinterpret_cast<const char*>(mapped.bytes.get()) + offset;
+  return from_raw(t.type, std::move(dims), {begin, static_cast<std::size_t>(length)}, mapped.bytes);
 }
 
 /// Number of elements; more than 2^48 is no tensor that a file can hold.
@@ -276,7 +286,7 @@ inline tensor read_tensor(const tensor_proto& t, const tensor_source& from) {
   if (t.external) return from_external(from, t, dims, n * element);
   if (t.has_raw) {
     require("bytes of raw_data", n * element, t.raw.size());
-    return from_raw(t.type, std::move(dims), t.raw);
+    return from_raw(t.type, std::move(dims), t.raw, from.bytes);
   }
   switch (t.type) {
     case type_float:

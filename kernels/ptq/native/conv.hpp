@@ -132,7 +132,10 @@ kernels::prepared prepare_qconv(const kernels::qconv_args& a) {
   const std::int64_t group_panels = (g.group_out() + widest - 1) / widest;
   c.panels = g.groups * group_panels;
   std::int64_t extras = 0;
-  choose_way<Isa>(c, a, extras);
+  if (a.packed.data)
+    read_form<Isa>(c, a.packed, extras);
+  else
+    choose_way<Isa>(c, a, extras);
   choose_blocks<Isa>(c);
   const grouped_weights grouped = groups_of(c);
 
@@ -155,30 +158,38 @@ kernels::prepared prepare_qconv(const kernels::qconv_args& a) {
   constexpr std::int64_t kinds = border_plan<Isa>::most_kinds;
   const std::int64_t columns = g.groups * group_columns;
 
-  block_layout<Isa> layout;
-  layout.template add<conv_object>(1);
-  const std::size_t panels_at = layout.template add<conv_panel>(c.panels);
-  const std::size_t weights_at = layout.template add<std::int8_t>(weight_bytes);
-  const std::size_t extra_at = layout.template add<gemm_extra>(extras);
-  const std::size_t bias_at = layout.template add<std::int32_t>(columns);
-  const std::size_t multiplier_at = layout.template add<float>(columns);
-  const std::size_t padding_at = layout.template add<std::uint8_t>(padding);
-  const std::size_t order_at = layout.template add<std::int32_t>(skips ? c.pixels : 0);
+  block_layout<Isa> own, packed;
+  own.template add<conv_object>(1);
+  const std::size_t panels_at = own.template add<conv_panel>(c.panels);
+  const std::size_t padding_at = own.template add<std::uint8_t>(padding);
+  const std::size_t order_at = own.template add<std::int32_t>(skips ? c.pixels : 0);
   const std::size_t border_of_at =
-      layout.template add<std::uint8_t>(skips ? c.pixels / border.tile + 1 : 0);
-  const std::size_t border_at = layout.template add<conv_border>(skips ? kinds : 0);
-  const std::size_t taps_at = layout.template add<std::int32_t>(skips ? (kinds + 1) * c.taps : 0);
-  const std::size_t tap_offset_at = layout.template add<std::int64_t>(skips ? c.taps : 0);
+      own.template add<std::uint8_t>(skips ? c.pixels / border.tile + 1 : 0);
+  const std::size_t border_at = own.template add<conv_border>(skips ? kinds : 0);
+  const std::size_t taps_at = own.template add<std::int32_t>(skips ? (kinds + 1) * c.taps : 0);
+  const std::size_t tap_offset_at = own.template add<std::int64_t>(skips ? c.taps : 0);
   const std::size_t border_bias_at =
-      layout.template add<std::int32_t>(skips && c.zero_point != 0 ? kinds * columns : 0);
+      own.template add<std::int32_t>(skips && c.zero_point != 0 ? kinds * columns : 0);
+  const std::size_t form_at = packed.template add<conv_form>(1);
+  const std::size_t counts_at = packed.template add<std::int64_t>(4 * c.panels);
+  const std::size_t weights_at = packed.template add<std::int8_t>(weight_bytes);
+  const std::size_t extra_at = packed.template add<gemm_extra>(extras);
+  const std::size_t bias_at = packed.template add<std::int32_t>(columns);
+  const std::size_t multiplier_at = packed.template add<float>(columns);
 
-  kernels::prepared p = blank<Isa>(layout.bytes);
+  kernels::prepared p = blank<Isa>(own, packed, a.packed);
+  if (a.packed.data && a.packed.bytes != packed.bytes) return p;
   auto* object = object_of<conv_object>(p);
   auto* panel = at_offset<conv_panel>(object, panels_at);
-  auto* weights = at_offset<std::int8_t>(object, weights_at);
-  auto* extra = at_offset<gemm_extra>(object, extra_at);
-  auto* bias = at_offset<std::int32_t>(object, bias_at);
-  auto* multiplier = at_offset<float>(object, multiplier_at);
+  auto* counts = packed_at<std::int64_t>(p, counts_at);
+  auto* weights = packed_at<std::int8_t>(p, weights_at);
+  auto* extra = packed_at<gemm_extra>(p, extra_at);
+  auto* bias = packed_at<std::int32_t>(p, bias_at);
+  auto* multiplier = packed_at<float>(p, multiplier_at);
+  if (!a.packed.data)
+    *packed_at<conv_form>(p, form_at) = {extras, c.wide ? 1 : 0};
+  else if (!extras_fit<Isa>(c, extra, extras))
+    return p;
   auto* zero_points = at_offset<std::uint8_t>(object, padding_at);
   std::memset(zero_points, c.zero_point, static_cast<std::size_t>(padding));
   c.panel = panel;
@@ -223,6 +234,16 @@ kernels::prepared prepare_qconv(const kernels::qconv_args& a) {
     q.weights = weights_used;
     q.padded = columns_used;
     q.extra = extras_used;
+    weights_used += bytes_of(q.vectors);
+    columns_used += q.vectors * lanes;
+    if (a.packed.data) {
+      std::int64_t moved = 0;
+      for (int v = 0; v < 4; ++v) moved += q.extras[v] = counts[4 * i + v];
+      if (!counts_fit(q, extras - extras_used)) return p;
+      weights_used += moved * lanes * 4;
+      extras_used += moved;
+      continue;
+    }
     const std::int8_t* filters = a.weights + q.channel * grouped.count;
     for (int column = 0; column < q.columns; ++column) {
       const std::int64_t o = q.channel + column;
@@ -232,21 +253,22 @@ kernels::prepared prepare_qconv(const kernels::qconv_args& a) {
           has_pair_add<Isa> && !c.wide
               ? pack_column<Isa, quads>(grouped, filter, to, column, q.vectors)
               : pack_column<Isa, usual_way<Isa>>(grouped, filter, to, column, q.vectors);
-      const std::int32_t b = a.bias ? a.bias[o] : 0;
-      bias[q.padded + column] = folded_bias(b, a.x_zero_point, sum);
-      for (std::int64_t k = 1; k < kinds_used && c.zero_point != 0; ++k)
-        at_offset<std::int32_t>(object, border_bias_at)[k * columns + q.padded + column] =
-            folded_bias(b, a.x_zero_point, sum_of_taps(kind[k], filter, c.depth));
+      bias[q.padded + column] = folded_bias(a.bias ? a.bias[o] : 0, a.x_zero_point, sum);
       multiplier[q.padded + column] =
           a.epilogue.multiplier.data()[a.epilogue.multiplier.size() == 1 ? 0 : o];
     }
-    weights_used += bytes_of(q.vectors);
-    columns_used += q.vectors * lanes;
     if (!has_pair_add<Isa> || c.wide) continue;
     const std::int64_t moved = move_excess<Isa>(grouped, weights + q.weights, q, extra + q.extra);
+    for (int v = 0; v < 4; ++v) counts[4 * i + v] = q.extras[v];
     weights_used += moved * lanes * 4;
     extras_used += moved;
   }
+
+  if (skips && c.zero_point != 0)
+    for (std::int64_t i = 0; i < c.panels; ++i)
+      for (std::int64_t k = 1; k < kinds_used; ++k)
+        fold_border<Isa>(c, panel[i], kind[k],
+                         at_offset<std::int32_t>(object, border_bias_at) + k * columns);
 
   p.run = run_qconv<Isa>;
   p.units = c.blocks * ((c.panels + c.panels_per_unit - 1) / c.panels_per_unit);

@@ -112,15 +112,6 @@ PTQ_ALWAYS_INLINE std::int32_t folded_bias(std::int32_t b, std::int32_t zero_poi
                                        static_cast<std::uint32_t>(sum));
 }
 
-/// Σw of the taps that a kind of border tiles multiplies.
-PTQ_ALWAYS_INLINE std::int32_t sum_of_taps(const conv_border& kind, const std::int8_t* filter,
-                                           std::int64_t depth) {
-  std::int32_t sum = 0;
-  for (std::int64_t i = 0; i < kind.count; ++i)
-    for (std::int64_t k = 0; k < depth; ++k) sum += filter[kind.taps[i] * depth + k];
-  return sum;
-}
-
 /// Weights of the panel's column, as the kernel reads them; returns Σw.
 template <class Isa, class Way>
 std::int32_t pack_column(const grouped_weights& k, const std::int8_t* from, std::int8_t* to,
@@ -136,6 +127,29 @@ std::int32_t pack_column(const grouped_weights& k, const std::int8_t* from, std:
         to[Way::position(S::lanes, column % S::lanes, t)] = w;
       }
   return sum;
+}
+
+/// A panel's biases where a kind of border tiles skips taps: as the panel's own, without the zero
+/// points of those. From packed weights, `quads`.
+template <class Isa>
+void fold_border(const conv_object& c, const conv_panel& panel, const conv_border& kind,
+                 std::int32_t* bias) noexcept {
+  constexpr std::int64_t lanes = simd<Isa, register_bytes<Isa>>::lanes;
+  const std::int64_t tap_bytes = (c.depth + 3) / 4 * panel.vectors * lanes * 4;
+  for (std::int64_t column = 0; column < panel.vectors * lanes; ++column) {
+    std::int32_t skipped = 0;
+    for (std::int64_t tap = 0, i = 0; tap < c.taps; ++tap) {
+      if (i < kind.count && kind.taps[i] == tap) {
+        ++i;
+        continue;
+      }
+      const std::int8_t* w = c.weights + panel.weights + tap * tap_bytes + 4 * column;
+      for (std::int64_t k = 0; k < tap_bytes; k += panel.vectors * lanes * 4)
+        for (std::int64_t t = 0; t < 4; ++t) skipped += w[k + t];
+    }
+    bias[panel.padded + column] =
+        folded_bias(c.bias[panel.padded + column], -std::int32_t{c.zero_point}, skipped);
+  }
 }
 
 /// Groups of a panel's columns with a pair of weights that vpmaddubsw can't take whole; `columns`
@@ -207,6 +221,42 @@ PTQ_ALWAYS_INLINE void choose_way(conv_object& c, const kernels::qconv_args& a,
     c.wide = 105 * extras * vectors > (26 * vectors + 200) * groups;
   }
   if (c.wide) extras = 0;
+}
+
+/// What a convolution's packed memory starts with.
+struct conv_form {
+  std::int64_t extras = 0, wide = 0;
+};
+
+/// The way that packed memory was packed for, where it may be one of this ISA's.
+template <class Isa>
+PTQ_ALWAYS_INLINE void read_form(conv_object& c, const kernels::packed_memory& packed,
+                                 std::int64_t& extras) {
+  conv_form form;
+  if (packed.bytes >= sizeof form) std::memcpy(&form, packed.data, sizeof form);
+  c.wide = has_pair_add<Isa> ? form.wide != 0 : !has_dpbusd<Isa>;
+  const auto most = static_cast<std::int64_t>(packed.bytes / sizeof(gemm_extra));
+  if (has_pair_add<Isa> && !c.wide) extras = std::clamp<std::int64_t>(form.extras, 0, most);
+}
+
+/// Whether all extra groups read bytes of their rows.
+template <class Isa>
+PTQ_ALWAYS_INLINE bool extras_fit(const conv_object& c, const gemm_extra* extra,
+                                  std::int64_t extras) {
+  bool fit = true;
+  for (std::int64_t i = 0; i < extras; ++i)
+    fit = fit && extra[i].tap >= 0 && extra[i].tap < c.taps && extra[i].k >= 0 &&
+          extra[i].k <= c.depth - 4;
+  return fit;
+}
+
+/// Whether a panel's extra groups are among the `left` that are there.
+PTQ_ALWAYS_INLINE bool counts_fit(const conv_panel& q, std::int64_t left) {
+  for (int v = 0; v < 4; ++v) {
+    if (q.extras[v] < 0 || q.extras[v] > left || (v >= q.vectors && q.extras[v] != 0)) return false;
+    left -= q.extras[v];
+  }
+  return true;
 }
 
 template <class Isa>

@@ -165,22 +165,28 @@ kernels::prepared prepare_qdepthwise(const kernels::qconv_args& a) {
   d.parts = (d.blocks + d.blocks_per_unit - 1) / d.blocks_per_unit;
 
   const std::int64_t padded = (g.out_c + 15) / 16 * 16 + 64;  // blocks overlap by less than 64
-  block_layout<Isa> layout;
-  layout.template add<depthwise_object>(1);
-  const std::size_t blocks_at = layout.template add<depthwise_block>(d.blocks);
-  const std::size_t slots_at = layout.template add<depthwise_slot>(4 * d.groups);
-  const std::size_t weights_at = layout.template add<std::int8_t>(d.groups * padded * 8);
-  const std::size_t bias_at = layout.template add<std::int32_t>(padded);
-  const std::size_t multiplier_at = layout.template add<float>(padded);
-  const std::size_t padding_at = layout.template add<std::uint8_t>(64);
+  block_layout<Isa> own, packed;
+  own.template add<depthwise_object>(1);
+  const std::size_t blocks_at = own.template add<depthwise_block>(d.blocks);
+  const std::size_t slots_at = own.template add<depthwise_slot>(4 * d.groups);
+  const std::size_t padding_at = own.template add<std::uint8_t>(64);
+  const std::size_t form_at = packed.template add<depthwise_form>(1);
+  const std::size_t quads_at = packed.template add<std::uint8_t>(d.blocks);
+  const std::size_t weights_at = packed.template add<std::int8_t>(d.groups * padded * 8);
+  const std::size_t bias_at = packed.template add<std::int32_t>(padded);
+  const std::size_t multiplier_at = packed.template add<float>(padded);
 
-  kernels::prepared p = blank<Isa>(layout.bytes);
+  kernels::prepared p = blank<Isa>(own, packed, a.packed);
+  if (a.packed.data && a.packed.bytes != packed.bytes) return p;
+  auto* form = packed_at<depthwise_form>(p, form_at);
+  if (a.packed.data && (form->side != d.side || form->blocks != d.blocks)) return p;
   auto* object = object_of<depthwise_object>(p);
   auto* block = at_offset<depthwise_block>(object, blocks_at);
   auto* slot = at_offset<depthwise_slot>(object, slots_at);
-  auto* weights = at_offset<std::int8_t>(object, weights_at);
-  auto* bias = at_offset<std::int32_t>(object, bias_at);
-  auto* multiplier = at_offset<float>(object, multiplier_at);
+  auto* quads = packed_at<std::uint8_t>(p, quads_at);
+  auto* weights = packed_at<std::int8_t>(p, weights_at);
+  auto* bias = packed_at<std::int32_t>(p, bias_at);
+  auto* multiplier = packed_at<float>(p, multiplier_at);
   auto* padding = at_offset<std::uint8_t>(object, padding_at);
   std::memset(padding, static_cast<std::uint8_t>(a.x_zero_point), 64);
   cut_channels<Isa>(d.side * g.out_c, d.groups, block);
@@ -196,8 +202,14 @@ kernels::prepared prepare_qdepthwise(const kernels::qconv_args& a) {
   d.multiplier = multiplier;
   d.padding = padding;
   std::memcpy(static_cast<void*>(object), &d, sizeof d);
+  if (!a.packed.data) *form = {d.side, d.blocks};
   for (std::int64_t i = 0; i < d.blocks; ++i) {
+    if (a.packed.data) {
+      block[i].quads = has_dpbusd<Isa> || (has_pair_add<Isa> && quads[i] != 0);
+      continue;
+    }
     block[i].quads = takes_quads<Isa>(d, block[i], a.weights);
+    quads[i] = block[i].quads ? 1 : 0;
     pack_depthwise_block<Isa>(d, block[i], a, weights, bias, multiplier);
   }
 

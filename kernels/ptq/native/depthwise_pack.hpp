@@ -158,6 +158,11 @@ bool takes_quads(const depthwise_object& d, const depthwise_block& b,
   return true;
 }
 
+/// What a depthwise convolution's packed memory starts with: its form, and which blocks take quads.
+struct depthwise_form {
+  std::int64_t side = 1, blocks = 0;
+};
+
 /// One block's weights, folded biases and multipliers.
 template <class Isa>
 void pack_depthwise_block(const depthwise_object& d, const depthwise_block& b,

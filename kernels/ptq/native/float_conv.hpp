@@ -195,15 +195,16 @@ kernels::prepared conv(const kernels::conv_args& args) {
   o.row_blocks = ceil_div(o.pixels, o.tiles * float_gemm::rows<Isa>);
   o.column_blocks = ceil_div(out, float_gemm::unit_columns);
 
-  block_layout<Isa> layout;
-  layout.template add<convolution<Isa>>(1);
-  const std::size_t start_at = layout.template add<float>(g.groups * o.start_size);
-  const std::size_t weights_at = layout.template add<float>(g.groups * o.weights_size);
-  kernels::prepared p = blank<Isa>(layout.bytes);
+  block_layout<Isa> own, packed;
+  own.template add<convolution<Isa>>(1);
+  const std::size_t start_at = packed.template add<float>(g.groups * o.start_size);
+  const std::size_t weights_at = packed.template add<float>(g.groups * o.weights_size);
+  kernels::prepared p = blank<Isa>(own, packed, args.packed);
+  if (args.packed.data && args.packed.bytes != packed.bytes) return p;
   auto* block = object_of<convolution<Isa>>(p);
-  o.start = at_offset<float>(block, start_at);
-  o.weights = at_offset<float>(block, weights_at);
-  for (std::int64_t i = 0; i < g.groups; ++i) {
+  o.start = packed_at<float>(p, start_at);
+  o.weights = packed_at<float>(p, weights_at);
+  for (std::int64_t i = 0; i < g.groups && !args.packed.data; ++i) {
     float_gemm::pack_panels<Isa>(o.weights + i * o.weights_size, args.weights + i * out * o.k, o.k,
                                  out, 1, o.k);
     if (args.bias)

@@ -175,22 +175,24 @@ kernels::prepared depthwise_conv(const kernels::conv_args& args) {
                    .step = g.src_stride ? g.src_stride : g.in_c,
                    .low = args.act.low,
                    .high = args.act.high};
-  block_layout<Isa> layout;
-  layout.template add<depthwise<Isa>>(1);
-  const std::size_t weights_at = layout.template add<float>(o.taps * g.in_c);
-  const std::size_t start_at = layout.template add<float>(g.in_c);
-  const std::size_t zeros_at = layout.template add<float>(g.in_c);
-  const std::size_t offset_at = layout.template add<std::int64_t>(o.taps);
-  kernels::prepared p = blank<Isa>(layout.bytes);
+  block_layout<Isa> own, packed;
+  own.template add<depthwise<Isa>>(1);
+  const std::size_t zeros_at = own.template add<float>(g.in_c);
+  const std::size_t offset_at = own.template add<std::int64_t>(o.taps);
+  const std::size_t weights_at = packed.template add<float>(o.taps * g.in_c);
+  const std::size_t start_at = packed.template add<float>(g.in_c);
+  kernels::prepared p = blank<Isa>(own, packed, args.packed);
+  if (args.packed.data && args.packed.bytes != packed.bytes) return p;
   auto* block = object_of<depthwise<Isa>>(p);
-  o.weights = at_offset<float>(block, weights_at);
-  o.start = at_offset<float>(block, start_at);
+  o.weights = packed_at<float>(p, weights_at);
+  o.start = packed_at<float>(p, start_at);
   o.zeros = at_offset<float>(block, zeros_at);
   o.offset = at_offset<std::int64_t>(block, offset_at);
-  for (std::int64_t c = 0; c < g.in_c; ++c)
+  for (std::int64_t c = 0; c < g.in_c && !args.packed.data; ++c)
     for (std::int64_t t = 0; t < o.taps; ++t)
       o.weights[t * g.in_c + c] = args.weights[c * o.taps + t];
-  if (args.bias) std::memcpy(o.start, args.bias, static_cast<std::size_t>(g.in_c) * sizeof(float));
+  if (args.bias && !args.packed.data)
+    std::memcpy(o.start, args.bias, static_cast<std::size_t>(g.in_c) * sizeof(float));
   for (std::int64_t t = 0; t < o.taps; ++t)
     o.offset[t] = (t / g.kernel_w * g.dilation_h * g.in_w + t % g.kernel_w * g.dilation_w) * o.step;
   *block = o;

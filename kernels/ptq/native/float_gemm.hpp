@@ -110,7 +110,7 @@ std::int64_t first_use(const std::int64_t* offset, std::int64_t i) noexcept {
   return j;
 }
 
-/// Packs each distinct constant b once and turns the offsets into packed ones. noexcept, as all
+/// Packs each distinct constant b once, where it isn't packed yet, and turns the offsets into packed ones. noexcept, as all
 /// that runs while an entry holds its object (see object.hpp).
 template <class Isa>
 void pack_constant(product<Isa>& o, const kernels::matmul_args& args) noexcept {
@@ -123,16 +123,23 @@ void pack_constant(product<Isa>& o, const kernels::matmul_args& args) noexcept {
       continue;
     }
     o.b_offset[i] = next;
-    pack_panels<Isa>(o.b + next, args.b + (offset ? offset[i] : 0), o.k, o.n, o.b_trans ? 1 : o.n,
-                     o.b_trans ? o.k : 1);
+    if (!args.packed.data)
+      pack_panels<Isa>(o.b + next, args.b + (offset ? offset[i] : 0), o.k, o.n,
+                       o.b_trans ? 1 : o.n, o.b_trans ? o.k : 1);
     next += packed_size<Isa>(o.k, o.n);
   }
+}
+
+/// Whether b is given now, rather than when the product runs.
+template <class Isa>
+PTQ_ALWAYS_INLINE bool constant_b(const kernels::matmul_args& args) {
+  return args.b || args.packed.data;
 }
 
 /// Packed copies of a constant b.
 template <class Isa>
 std::int64_t copies_of(const kernels::matmul_args& args, std::int64_t batch) {
-  if (!args.b) return 0;
+  if (!constant_b<Isa>(args)) return 0;
   if (args.b_offset.data() == nullptr) return 1;
   std::int64_t copies = 0;
   for (std::int64_t i = 0; i < batch; ++i) copies += first_use<Isa>(args.b_offset.data(), i) == i;
@@ -142,7 +149,7 @@ std::int64_t copies_of(const kernels::matmul_args& args, std::int64_t batch) {
 /// True for one constant b under contiguous rows of every batch: one taller product.
 template <class Isa>
 bool one_product(const kernels::matmul_args& args, std::int64_t batch) {
-  if (!args.b || args.a_trans || batch < 2) return false;
+  if (!constant_b<Isa>(args) || args.a_trans || batch < 2) return false;
   const std::int64_t *a = args.a_offset.data(), *b = args.b_offset.data();
   for (std::int64_t i = 0; i < batch; ++i)
     if (!a || a[i] != a[0] + i * args.m * args.k || (b && b[i] != b[0])) return false;
@@ -184,30 +191,32 @@ kernels::prepared matmul(const kernels::matmul_args& args) {
                  .batch = merged ? 1 : all,
                  .a_trans = args.a_trans,
                  .b_trans = args.b_trans,
-                 .constant = args.b != nullptr,
+                 .constant = constant_b<Isa>(args),
                  .low = args.act.low,
                  .high = args.act.high};
   cut(o);
 
-  block_layout<Isa> layout;
-  layout.template add<product<Isa>>(1);
-  const std::size_t a_at = layout.template add<std::int64_t>(o.batch);
-  const std::size_t b_at = layout.template add<std::int64_t>(o.batch);
+  block_layout<Isa> own, packed;
+  own.template add<product<Isa>>(1);
+  const std::size_t a_at = own.template add<std::int64_t>(o.batch);
+  const std::size_t b_at = own.template add<std::int64_t>(o.batch);
   const std::size_t start_at =
-      layout.template add<float>(ceil_div(o.n, columns<Isa>) * columns<Isa>);
-  const std::size_t packed_at =
-      layout.template add<float>(copies_of<Isa>(args, o.batch) * packed_size<Isa>(o.k, o.n));
-  kernels::prepared p = blank<Isa>(layout.bytes);
+      packed.template add<float>(ceil_div(o.n, columns<Isa>) * columns<Isa>);
+  const std::size_t panels_at =
+      packed.template add<float>(copies_of<Isa>(args, o.batch) * packed_size<Isa>(o.k, o.n));
+  kernels::prepared p = blank<Isa>(own, packed, args.packed);
+  if (args.packed.data && args.packed.bytes != packed.bytes) return p;
   auto* block = object_of<product<Isa>>(p);
   o.a_offset = at_offset<std::int64_t>(block, a_at);
   o.b_offset = at_offset<std::int64_t>(block, b_at);
-  o.start = at_offset<float>(block, start_at);
-  o.b = at_offset<float>(block, packed_at);
+  o.start = packed_at<float>(p, start_at);
+  o.b = packed_at<float>(p, panels_at);
   for (std::int64_t i = 0; i < o.batch; ++i) {
     if (a_count) o.a_offset[i] = args.a_offset.data()[i];
     if (b_count) o.b_offset[i] = args.b_offset.data()[i];
   }
-  if (args.bias) std::memcpy(o.start, args.bias, static_cast<std::size_t>(o.n) * sizeof(float));
+  if (args.bias && !args.packed.data)
+    std::memcpy(o.start, args.bias, static_cast<std::size_t>(o.n) * sizeof(float));
   if (o.constant) pack_constant(o, args);
   *block = o;
 

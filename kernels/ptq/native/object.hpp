@@ -52,6 +52,26 @@ struct block_layout {
   }
 };
 
+/// A prepared kernel with a block of its own and packed memory beside it: the one that is given, or
+/// room behind the block, to be filled. Its own block comes first. Where what is given has another
+/// size, it is not the packed memory of these arguments: return the kernel without a function.
+template <class Isa>
+PTQ_ALWAYS_INLINE kernels::prepared blank(const block_layout<Isa>& own,
+                                          const block_layout<Isa>& packed,
+                                          const kernels::packed_memory& given) {
+  kernels::prepared p = blank<Isa>(own.bytes + (given.data ? 0 : packed.bytes));
+  const auto* block = static_cast<const std::byte*>(p.object.get());
+  p.packed.data = given.data ? given.data : block + own.bytes;
+  p.packed.bytes = packed.bytes;
+  return p;
+}
+
+/// The array of T at `offset` bytes of the packed memory: for writing only where none was given.
+template <class T>
+PTQ_ALWAYS_INLINE T* packed_at(const kernels::prepared& p, std::size_t offset) {
+  return reinterpret_cast<T*>(const_cast<std::byte*>(p.packed.data) + offset);
+}
+
 /// The array of T at `offset` bytes from a block's start.
 template <class T>
 PTQ_ALWAYS_INLINE T* at_offset(void* block, std::size_t offset) {

@@ -13,47 +13,6 @@
 
 namespace ptq::lowering {
 
-/// Calls f with a value of the C++ type behind `t`.
-template <class F>
-auto with_type(dtype t, F&& f) {
-  switch (t) {
-    case dtype::s64: return f(std::int64_t{});
-    case dtype::s32: return f(std::int32_t{});
-    case dtype::s16: return f(std::int16_t{});
-    case dtype::u16: return f(std::uint16_t{});
-    case dtype::s8: return f(std::int8_t{});
-    case dtype::u8: return f(std::uint8_t{});
-    case dtype::boolean: return f(bool{});
-    default: return f(float{});
-  }
-}
-
-/// f(i, ia, ib) for every element i of the result with its operands' element numbers.
-template <class F>
-void for_each(const kernels::broadcast& over, work_range r, F&& f) {
-  std::array<std::int64_t, 8> index{};
-  std::int64_t rest = r.begin, ia = 0, ib = 0;
-  for (int d = over.rank - 1; d >= 0; --d) {
-    const auto u = static_cast<std::size_t>(d);
-    index[u] = rest % over.extent[u];
-    rest /= over.extent[u];
-    ia += index[u] * over.a_stride[u];
-    ib += index[u] * over.b_stride[u];
-  }
-  for (std::int64_t i = r.begin; i < r.end; ++i) {
-    f(i, ia, ib);
-    for (int d = over.rank - 1; d >= 0; --d) {
-      const auto u = static_cast<std::size_t>(d);
-      ia += over.a_stride[u];
-      ib += over.b_stride[u];
-      if (++index[u] < over.extent[u]) break;
-      ia -= over.a_stride[u] * over.extent[u];
-      ib -= over.b_stride[u] * over.extent[u];
-      index[u] = 0;
-    }
-  }
-}
-
 /// 256 entries: code of x → code of f(x).
 template <class F>
 std::array<std::uint8_t, 256> table_of(const code& x, const code& y, F&& f) {
@@ -65,8 +24,7 @@ std::array<std::uint8_t, 256> table_of(const code& x, const code& y, F&& f) {
 }
 
 template <class = void>
-kernels::prepared lookup(const emitter& e, std::int64_t size,
-                         const std::array<std::uint8_t, 256>& table) {
+made lookup(const emitter& e, std::int64_t size, const std::array<std::uint8_t, 256>& table) {
   kernels::lookup_args args;
   args.columns = size;
   args.table = table;
@@ -128,76 +86,6 @@ void emit_unary(emitter& e, const node& n, const op::unary& u) {
   e.produced(y, dst);
 }
 
-template <class = void>
-bool yields_bool(binary_kind k) { return k >= binary_kind::equal; }
-
-template <class T>
-T integer_binary(binary_kind k, T a, T b) {
-  if constexpr (std::is_floating_point_v<T>) {
-    if (k == binary_kind::fmod || k == binary_kind::mod) return std::fmod(a, b);
-    return a;
-  } else {
-    // Unsigned arithmetic wraps instead of overflowing; a division by zero gives zero.
-    using U = std::make_unsigned_t<std::conditional_t<std::is_same_v<T, bool>, std::uint8_t, T>>;
-    const auto ua = static_cast<U>(a), ub = static_cast<U>(b);
-    switch (k) {
-      case binary_kind::add: return static_cast<T>(ua + ub);
-      case binary_kind::sub: return static_cast<T>(ua - ub);
-      case binary_kind::mul: return static_cast<T>(static_cast<std::uint64_t>(ua) * ub);
-      case binary_kind::div:
-        if (b == T(0)) return T(0);
-        if constexpr (std::is_signed_v<T>)
-          if (b == T(-1)) return static_cast<T>(U(0) - ua);
-        return static_cast<T>(a / b);
-      case binary_kind::mod:
-      case binary_kind::fmod: {
-        if (b == T(0)) return T(0);
-        if constexpr (std::is_signed_v<T>)
-          if (b == T(-1)) return T(0);
-        auto r = a % b;
-        if (k == binary_kind::mod && r != 0 && ((r < 0) != (b < T(0)))) r += b;
-        return static_cast<T>(r);
-      }
-      case binary_kind::min: return a < b ? a : b;
-      case binary_kind::max: return a > b ? a : b;
-      case binary_kind::pow: return static_cast<T>(std::pow(static_cast<double>(a), static_cast<double>(b)));
-      case binary_kind::prelu: return static_cast<T>(a < T(0) ? integer_binary(binary_kind::mul, a, b) : a);
-      default: return a;
-    }
-  }
-}
-
-template <class T>
-bool compare(binary_kind k, T a, T b) {
-  switch (k) {
-    case binary_kind::equal: return a == b;
-    case binary_kind::greater: return a > b;
-    case binary_kind::greater_equal: return a >= b;
-    case binary_kind::less: return a < b;
-    case binary_kind::less_equal: return a <= b;
-    case binary_kind::logical_and: return a && b;
-    case binary_kind::logical_or: return a || b;
-    default: return static_cast<bool>(a) != static_cast<bool>(b);
-  }
-}
-
-template <class = void>
-kernels::prepared plain_binary(dtype t, binary_kind kind, const kernels::broadcast& over) {
-  return plain_kernel("plain binary", [=](const kernels::operands& io, work_range) {
-    with_type(t, [&](auto zero) {
-      using T = decltype(zero);
-      const auto* a = static_cast<const T*>(io.src[0]);
-      const auto* b = static_cast<const T*>(io.src[1]);
-      for_each(over, {0, over.size()}, [&](auto i, auto ia, auto ib) {
-        if (yields_bool(kind))
-          static_cast<bool*>(io.dst)[i] = compare(kind, a[ia], b[ib]);
-        else
-          static_cast<T*>(io.dst)[i] = integer_binary(kind, a[ia], b[ib]);
-      });
-    });
-  });
-}
-
 /// The memory order of an elementwise result: that of the first operand that has its extents.
 template <class = void>
 order result_order(const emitter& e, value_id y, std::initializer_list<value_id> inputs) {
@@ -257,7 +145,7 @@ void emit_binary(emitter& e, const node& n, const op::binary& b) {
     throw unsupported("lower: node '" + n.name + "' (" + op_name(n.what) + "): operands of types " +
                       name_of(t) + " and " + name_of(e.at(c).type));
   } else {
-    e.emit(n, plain_binary(t, b.kind, over), {sa, sb}, dst);
+    e.emit(n, e.plain(binary_elements{t, b.kind, over}), {sa, sb}, dst);
   }
   e.produced(y, dst);
 }
@@ -288,38 +176,12 @@ void emit_where(emitter& e, const node& n) {
   e.produced(y, dst);
 }
 
-/// From one element type to another; reals saturate, NaN becomes 0 (a plain cast would be undefined).
-template <class To, class From>
-To cast_value(From v) {
-  if constexpr (std::is_same_v<To, bool>) {
-    return v != From(0);
-  } else if constexpr (std::is_floating_point_v<From> && !std::is_floating_point_v<To>) {
-    constexpr auto lo = std::numeric_limits<To>::lowest(), hi = std::numeric_limits<To>::max();
-    if (std::isnan(v)) return To(0);
-    if (static_cast<double>(v) <= static_cast<double>(lo)) return lo;
-    return static_cast<double>(v) >= static_cast<double>(hi) ? hi : static_cast<To>(v);
-  } else {
-    return static_cast<To>(v);
-  }
-}
-
 template <class = void>
 void emit_cast(emitter& e, const node& n, const op::cast& c) {
   const auto x = n.inputs[0], y = n.outputs[0];
   const int src = e.real(x);
   const int dst = e.create(e.at(y).name, c.to, e.dims(y), e.slot_at(src).memory);
-  const auto size = e.dims(x).size();
-  auto kernel = plain_kernel("cast", [size, from = e.at(x).type, to = c.to](
-                                         const kernels::operands& io, work_range) {
-    with_type(from, [&](auto f) {
-      with_type(to, [&](auto t) {
-        const auto* p = static_cast<const decltype(f)*>(io.src[0]);
-        auto* q = static_cast<decltype(t)*>(io.dst);
-        for (std::int64_t i = 0; i < size; ++i) q[i] = cast_value<decltype(t)>(p[i]);
-      });
-    });
-  });
-  e.emit(n, std::move(kernel), {src}, dst);
+  e.emit(n, e.plain(cast_elements{e.dims(x).size(), e.at(x).type, c.to}), {src}, dst);
   e.produced(y, dst);
 }
 

@@ -16,14 +16,6 @@
 
 namespace ptq::lowering {
 
-/// Reads index i of a tensor of s32 or s64, wrapped to [0, extent) and held inside (a wild index must not read wild memory).
-template <class = void>
-std::int64_t index_at(const void* p, dtype t, std::int64_t i, std::int64_t extent) {
-  const auto v = t == dtype::s32 ? static_cast<const std::int32_t*>(p)[i]
-                                 : static_cast<const std::int64_t*>(p)[i];
-  return std::clamp<std::int64_t>(v < 0 ? v + extent : v, 0, extent - 1);
-}
-
 template <class = void>
 void emit_gather(emitter& e, const node& n, const op::gather& g) {
   const auto x = n.inputs[0], y = n.outputs[0];
@@ -39,14 +31,7 @@ void emit_gather(emitter& e, const node& n, const op::gather& g) {
     for (int i = 0; i < axis; ++i) outer *= data[i];
     for (int i = axis + 1; i < data.rank(); ++i) inner *= data[i];
     const auto extent = data[axis], count = at.size();
-    const auto run = static_cast<std::size_t>(inner) * bytes;
-    e.emit(n, plain_kernel("gather rows", [=](const kernels::operands& io, work_range r) {
-             for (auto k = r.begin; k < r.end && extent > 0; ++k) {
-               const auto row = k / count * extent + index_at(io.src[1], t, k % count, extent);
-               std::memcpy(static_cast<std::byte*>(io.dst) + static_cast<std::size_t>(k) * run,
-                           static_cast<const std::byte*>(io.src[0]) + static_cast<std::size_t>(row) * run, run);
-             }
-           }, outer * count), {m.src, index}, m.dst);
+    e.emit(n, e.plain(gather_rows{outer, count, extent, inner * m.bytes, t}), {m.src, index}, m.dst);
   } else if (g.what == op::gather::kind::elements) {
     const int axis = normalized_axis(g.axis, data.rank(), "lower: node '" + n.name + "' (GatherElements)");
     const auto strides = strides_of(data);
@@ -90,13 +75,8 @@ void emit_gather(emitter& e, const node& n, const op::gather& g) {
 /// Fills a slot with one element, then the caller copies into it.
 template <class = void>
 void emit_fill(emitter& e, const node& n, int dst, const tensor& element) {
-  const auto count = e.slot_at(dst).dims.size();
-  const auto bytes = size_of(element.type());
-  e.emit(n, plain_kernel("fill", [=](const kernels::operands& io, work_range) {
-           auto* to = static_cast<std::byte*>(io.dst);
-           for (std::int64_t i = 0; i < count; ++i)
-             std::memcpy(to + static_cast<std::size_t>(i) * bytes, element.data(), bytes);
-         }), {}, dst, e.slot_at(dst).codes.has_value());
+  e.emit(n, e.plain(fill_elements{e.slot_at(dst).dims.size(), element}), {}, dst,
+         e.slot_at(dst).codes.has_value());
 }
 
 /// begin and end padding per axis
@@ -136,7 +116,7 @@ void emit_pad(emitter& e, const node& n, const op::pad& p) {
   if (p.how != op::pad::mode::constant) {
     std::vector<axis_taps> taps;
     for (int a = 0; a < in.rank(); ++a) taps.push_back(pad_taps(p.how, in[a], out[a], pads[static_cast<std::size_t>(a)]));
-    e.emit(n, gather_by_taps(m.bytes, in, out, o, std::move(taps)), {m.src}, m.dst,
+    e.emit(n, e.plain(map_elements{walk_of(in, out, o, std::move(taps)), m.bytes}), {m.src}, m.dst,
            e.slot_at(m.dst).codes.has_value());
     return e.produced(y, m.dst);
   }
@@ -183,14 +163,14 @@ void emit_resize(emitter& e, const node& n, const op::resize& r) {
   const auto o = in.rank() >= 3 && in[1] == out[1] ? channels_last(in.rank()) : plain_order(in.rank());
   if (r.how == op::resize::mode::nearest && r.at != op::resize::coordinates::tf_crop_and_resize) {
     const auto m = begin_move(e, x, y, o, o);
-    e.emit(n, gather_by_taps(m.bytes, in, out, o, std::move(taps)), {m.src}, m.dst,
+    e.emit(n, e.plain(map_elements{walk_of(in, out, o, std::move(taps)), m.bytes}), {m.src}, m.dst,
            e.slot_at(m.dst).codes.has_value());
     return e.produced(y, m.dst);
   }
   if (e.at(x).type != dtype::f32)
     throw unsupported("lower: " + label(n) + ": interpolates f32, got " + name_of(e.at(x).type));
   const int src = e.real(x, o), dst = e.create_real(y, o);
-  e.emit(n, blend_by_taps(in, out, o, std::move(taps), r.extrapolation), {src}, dst);
+  e.emit(n, e.plain(interpolate_elements{walk_of(in, out, o, std::move(taps)), r.extrapolation}), {src}, dst);
   e.produced(y, dst);
 }
 

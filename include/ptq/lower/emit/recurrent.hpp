@@ -83,8 +83,8 @@ std::string recurrent_refusal(const emitter& e, const recurrent_call& c) {
 
 /// u8 [rows, k] · s8 [columns, k]ᵀ → f32, each column by its scale.
 template <class = void>
-kernels::prepared code_product(const emitter& e, const code& x, const code_rows& w, std::int64_t rows,
-                               std::pair<std::int64_t, std::int64_t> columns) {
+made code_product(const emitter& e, const code& x, const code_rows& w, std::int64_t rows,
+                  std::pair<std::int64_t, std::int64_t> columns) {
   const auto k = w.codes.dims()[1];
   kernels::qconv_args args{.geometry = {},
                            .weights = w.codes.view<std::int8_t>().data() + columns.first * k,
@@ -150,20 +150,21 @@ std::vector<hidden_product> hidden_products(const emitter& e, const recurrent_ca
   const tensor reals = !on_codes && e.constant(r) ? e.real_constant(r) : tensor();
   std::vector<hidden_product> all;
   for (const auto& p : pieces) {
-    hidden_product made{{}, p.first, p.columns, {}};
+    hidden_product product{{}, p.first, p.columns, {}};
     if (on_codes) {
       const auto grid = e.codes_of(c.operand(port::initial_h));
-      made.k = code_product(e, grid, codes, p.rows, {p.first * h, p.columns});
-      made.to_codes = e.prepare(&kernels::kernel_table::quantize,
-                                {.size = p.rows * h, .scale = grid.scale, .zero_point = grid.zero_point});
+      product.k = code_product(e, grid, codes, p.rows, {p.first * h, p.columns}).kernel;
+      product.to_codes = e.prepare(&kernels::kernel_table::quantize,
+                                   {.size = p.rows * h, .scale = grid.scale, .zero_point = grid.zero_point})
+                             .kernel;
     } else {
       const std::vector<std::int64_t> start{0};
       kernels::matmul_args args{.m = p.rows, .n = p.columns, .k = h, .b_trans = true,
                                 .a_offset = start, .b_offset = start};
       if (e.constant(r)) args.b = reals.view<float>().data() + (direction * c.gates() + p.first * h) * h;
-      made.k = e.prepare(&kernels::kernel_table::matmul, args);
+      product.k = e.prepare(&kernels::kernel_table::matmul, args).kernel;
     }
-    all.push_back(std::move(made));
+    all.push_back(std::move(product));
   }
   return all;
 }

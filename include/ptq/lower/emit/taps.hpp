@@ -10,21 +10,9 @@
 #include <ptq/core/numeric.hpp>
 #include <ptq/graph/op.hpp>
 #include <ptq/lower/emitter.hpp>
+#include <ptq/lower/plain/taps.hpp>
 
 namespace ptq::lowering {
-
-/// index and weight are [extent of the output axis][per]; an index of −1 lies outside (extrapolation value).
-struct axis_taps {
-  std::size_t per = 1;
-  std::vector<std::int64_t> index;
-  std::vector<float> weight;
-  bool identity(std::int64_t in) const {
-    if (per != 1 || static_cast<std::int64_t>(index.size()) != in) return false;
-    for (std::size_t i = 0; i < index.size(); ++i)
-      if (index[i] != static_cast<std::int64_t>(i)) return false;
-    return true;
-  }
-};
 
 template <class = void>
 axis_taps pad_taps(op::pad::mode how, std::int64_t in, std::int64_t out, std::int64_t begin) {
@@ -146,13 +134,6 @@ axis_taps resize_taps(const op::resize& r, int axis, const shape& in_dims, const
   return t;
 }
 
-/// Output positions over all axes but the last in memory, as work items.
-struct tap_walk {
-  std::vector<std::int64_t> extent, stride;     // memory order
-  std::vector<axis_taps> taps;                  // memory order
-  std::int64_t rows = 1, columns = 1;
-  bool straight = false;                        // the last axis is copied whole
-};
 template <class = void>
 tap_walk walk_of(const shape& in, const shape& out, const order& o, std::vector<axis_taps> taps) {
   tap_walk w;
@@ -166,81 +147,6 @@ tap_walk walk_of(const shape& in, const shape& out, const order& o, std::vector<
   for (std::size_t i = 0; i + 1 < w.extent.size(); ++i) w.rows *= w.extent[i];
   w.straight = w.taps.back().identity(in[o.back()]);
   return w;
-}
-
-/// dst[i…] = src[tap(i)…], elements of `bytes` bytes.
-template <class = void>
-kernels::prepared gather_by_taps(int bytes, const shape& in, const shape& out, const order& o,
-                                 std::vector<axis_taps> taps) {
-  auto w = walk_of(in, out, o, std::move(taps));
-  const auto rows = w.rows;
-  return plain_kernel("index map", [w = std::move(w), width = static_cast<std::size_t>(bytes)](
-                                       const kernels::operands& io, work_range r) {
-    const std::size_t last = w.extent.size() - 1;
-    for (auto row = r.begin; row < r.end; ++row) {
-      std::int64_t rest = row, from = 0;
-      for (std::size_t d = last; d-- > 0;) {
-        from += w.taps[d].index[static_cast<std::size_t>(rest % w.extent[d])] * w.stride[d];
-        rest /= w.extent[d];
-      }
-      const auto* src = static_cast<const std::byte*>(io.src[0]) + static_cast<std::size_t>(from) * width;
-      auto* dst = static_cast<std::byte*>(io.dst) + static_cast<std::size_t>(row * w.columns) * width;
-      if (w.straight) {
-        std::memcpy(dst, src, static_cast<std::size_t>(w.columns) * width);
-      } else {
-        for (std::int64_t c = 0; c < w.columns; ++c)
-          std::memcpy(dst + static_cast<std::size_t>(c) * width,
-                      src + static_cast<std::size_t>(w.taps[last].index[static_cast<std::size_t>(c)] * w.stride[last]) * width,
-                      width);
-      }
-    }
-  }, rows);
-}
-
-/// f32: dst = Σ weights · src over the taps of every axis, in increasing tap order.
-template <class = void>
-kernels::prepared blend_by_taps(const shape& in, const shape& out, const order& o,
-                                std::vector<axis_taps> taps, float outside) {
-  auto w = walk_of(in, out, o, std::move(taps));
-  const auto rows = w.rows;
-  return plain_kernel("interpolate", [w = std::move(w), outside](const kernels::operands& io, work_range r) {
-    const auto* x = static_cast<const float*>(io.src[0]);
-    const std::size_t last = w.extent.size() - 1;
-    std::vector<std::int64_t> at(last + 1, 0);
-    for (auto row = r.begin; row < r.end; ++row) {
-      std::int64_t rest = row;
-      for (std::size_t d = last; d-- > 0;) {
-        at[d] = rest % w.extent[d];
-        rest /= w.extent[d];
-      }
-      float* y = static_cast<float*>(io.dst) + row * w.columns;
-      std::fill(y, y + w.columns, 0.0f);
-      std::int64_t combinations = 1;
-      for (std::size_t d = 0; d < last; ++d) combinations *= static_cast<std::int64_t>(w.taps[d].per);
-      bool inside = true;
-      for (std::int64_t k = 0; k < combinations && inside; ++k) {
-        std::int64_t digits = k, from = 0;
-        float weight = 1.0f;
-        for (std::size_t d = last; d-- > 0;) {
-          const auto per = static_cast<std::int64_t>(w.taps[d].per);
-          const auto tap = static_cast<std::size_t>(at[d] * per + digits % per);
-          digits /= per;
-          if (w.taps[d].index[tap] < 0) inside = false;
-          from += w.taps[d].index[tap] * w.stride[d];
-          weight *= w.taps[d].weight[tap];
-        }
-        if (!inside || weight == 0.0f) continue;
-        const auto& t = w.taps[last];
-        for (std::int64_t c = 0; c < w.columns; ++c)
-          for (std::size_t p = 0; p < t.per; ++p) {
-            const auto tap = static_cast<std::size_t>(c) * t.per + p;
-            if (t.index[tap] < 0) y[c] = outside;
-            else y[c] = fused_multiply_add(weight * t.weight[tap], x[from + t.index[tap] * w.stride[last]], y[c]);
-          }
-      }
-      if (!inside) std::fill(y, y + w.columns, outside);
-    }
-  }, rows);
 }
 
 }  // namespace ptq::lowering

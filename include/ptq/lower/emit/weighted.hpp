@@ -37,10 +37,9 @@ std::int64_t weighted_macs(const kernels::conv_geometry& g) {
 
 /// The float kernel: the fastest in float programs, the exact one beside integers.
 template <class Args>
-kernels::prepared prepare_float(const emitter& e, kernels::entry<Args> kernels::kernel_table::*fast,
-                                kernels::entry<Args> kernels::kernel_table::*exact, const Args& args) {
-  if (!e.integers() && e.table().*fast)
-    if (auto p = (e.table().*fast)(args)) return p;
+made prepare_float(const emitter& e, entry_field<Args> fast, entry_field<Args> exact, const Args& args) {
+  if (!e.integers())
+    if (auto m = e.prepare_fast(fast, args)) return *std::move(m);
   return e.prepare(exact, args);
 }
 

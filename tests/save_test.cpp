@@ -253,3 +253,22 @@ TEST_CASE("the default models are the same after loading") {
     }
   }
 }
+
+TEST_CASE("networks of the zoo are the same after loading" * doctest::skip(!ptq_test::data_dir())) {
+  const temp_folder folder;
+  // Together: every plain kernel that can be saved, 8-bit files, and layers left in float.
+  for (const char* name : {"prequantized/mobilenet_v1_0.5_128_qdq_uint8", "prequantized/mobilenet_v2_torch_qlinear",
+                           "cifar10/resnet20_cifar10", "face/yunet_s_320_320", "detection/nanodet_m_416",
+                           "lm/stories260k_llama", "misc/magika_standard_v3_3"}) {
+    INFO(name);
+    const auto file = *ptq_test::data_dir() / "models" / (std::string(name) + ".onnx");
+    const auto g = fuse(fold(import_model(file)));
+    const auto p = savable(g, table(), false, false);
+    save_program(p, table(), folder.path() / "p.ptq");
+    CHECK(same_outputs(p, load_program(folder.path() / "p.ptq", table())));
+  }
+  const auto recurrent = fuse(fold(import_model(*ptq_test::data_dir() / "models/audio/dtln_model_1.onnx")));
+  CHECK(ptq_test::contains(
+      text_of<unsupported>([&] { save_program(savable(recurrent, table()), table(), folder.path() / "r.ptq"); }),
+      "kernel 'recurrence'"));
+}

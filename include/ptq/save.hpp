@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
+#include <new>
 #include <string>
 #include <utility>
 #include <vector>
@@ -102,6 +103,8 @@ program load_program(const std::filesystem::path& path, const kernels::kernel_ta
     }
   } catch (const saving::mismatch& m) {
     in.fail(at + m.what);
+  } catch (const std::bad_alloc&) {
+    in.fail(at + "it needs more memory than there is");
   }
   if (!in.done()) in.fail("fields: expected an end, got more");
   if (auto note = lowering::slower_than_cpu(table.isa); !note.empty()) p.notes.push_back(std::move(note));

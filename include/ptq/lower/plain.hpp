@@ -15,6 +15,7 @@
 #include <ptq/core/tensor.hpp>
 #include <ptq/kernels/table.hpp>
 #include <ptq/lower/plain/elements.hpp>
+#include <ptq/lower/plain/grid.hpp>
 #include <ptq/lower/plain/taps.hpp>
 #include <ptq/lower/recipe.hpp>
 
@@ -116,7 +117,8 @@ struct binary_elements {
 
 /// Those that a file can hold. It holds their positions behind the table's entries: new ones go to the end.
 using plain_kernels =
-    std::tuple<gather_rows, fill_elements, cast_elements, binary_elements, map_elements, interpolate_elements>;
+    std::tuple<gather_rows, fill_elements, cast_elements, binary_elements, map_elements, interpolate_elements,
+               quantize_elements, dequantize_elements>;
 inline constexpr std::size_t plain_kernel_count = std::tuple_size_v<plain_kernels>;
 
 /// f(F{}) for the plain kernel at `position`, which is less than plain_kernel_count.

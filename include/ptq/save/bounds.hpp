@@ -137,22 +137,30 @@ inline void check_multipliers(std::size_t count, std::int64_t channels) {
     throw mismatch{"multipliers: expected 1 or " + std::to_string(channels) + ", got " + std::to_string(count)};
 }
 
+/// Codes of u8, or up to `top`.
+inline void check_codes(std::initializer_list<std::int32_t> codes, std::int32_t top = 255) {
+  for (auto q : codes) require_within("code", q, 0, top);
+}
+
 // ---- one per arguments
 
 inline reach reach_of(const kernels::qconv_args& a) {
   reach r = reach_of(a.geometry, 1, a.epilogue.to_float ? 4 : 1);
   if (a.epilogue.add) r.src[1] = r.dst;
   if (a.epilogue.add && a.epilogue.to_float) throw mismatch{"a sum of codes as reals"};
-  require_within("zero point", a.x_zero_point, 0, 255);
+  check_codes({a.x_zero_point, a.epilogue.zero_point, a.epilogue.low, a.epilogue.high, a.epilogue.sum.low,
+               a.epilogue.sum.high});
   if (!a.packed.data) check_multipliers(a.epilogue.multiplier.size(), a.geometry.out_c);
   return r;
 }
 inline reach reach_of(const kernels::wide_conv_args& a) {
+  check_codes({a.x_zero_point, a.zero_point, a.low, a.high}, 65535);
   check_multipliers(a.multiplier.size(), a.geometry.out_c);
   return reach_of(a.geometry, bytes_of(a.x_type), bytes_of(a.y_type));
 }
 inline reach reach_of(const kernels::qmatmul_args& a) {
   check_multipliers(a.epilogue.multiplier.size(), 1);
+  check_codes({a.a_zero_point, a.b_zero_point, a.epilogue.zero_point, a.epilogue.low, a.epilogue.high});
   if (a.epilogue.add) throw mismatch{"a batched product with a sum"};
   return reach_of_product(a, 1, a.epilogue.to_float ? 4 : 1);
 }
@@ -161,8 +169,14 @@ inline reach reach_of(const kernels::lookup_args& a) {
   elements({a.rows, a.columns});
   return {{span(a.src_stride)}, span(a.dst_stride)};
 }
-inline reach reach_of(const kernels::qbinary_args& a) { return reach_of(a.over, 1); }
+inline reach reach_of(const kernels::qbinary_args& a) {
+  check_codes({a.a_zero_point, a.b_zero_point, a.zero_point, a.low, a.high, a.sum.low, a.sum.high});
+  return reach_of(a.over, 1);
+}
 inline reach reach_of(const kernels::qpool_args& a) {
+  check_codes({a.x_zero_point, a.zero_point});
+  require_within("pad", a.pad_bottom, 0, most_extent);
+  require_within("pad", a.pad_right, 0, most_extent);
   require_within("channels", a.geometry.out_c, a.geometry.in_c, a.geometry.in_c);
   return reach_of(a.geometry, 1, 1);
 }
@@ -175,6 +189,8 @@ inline reach reach_of(const kernels::matmul_args& a) {
 inline reach reach_of(const kernels::unary_args& a) { return elementwise(a.size, 4, 4); }
 inline reach reach_of(const kernels::binary_args& a) { return reach_of(a.over, 4); }
 inline reach reach_of(const kernels::pool_args& a) {
+  require_within("pad", a.pad_bottom, 0, most_extent);
+  require_within("pad", a.pad_right, 0, most_extent);
   require_within("channels", a.geometry.out_c, a.geometry.in_c, a.geometry.in_c);
   return reach_of(a.geometry, 4, 4);
 }

@@ -52,6 +52,7 @@ inline std::int64_t bytes_given(const program& p, const storage& s) {
 inline void check_slot(program& p, const slot& s) {
   require_index("storage", s.storage, p.storages.size());
   require_within("slot offset", s.offset, 0, most_elements);
+  if (s.codes) check_codes({s.codes->zero_point}, 65535);
   require_within("alignment", s.offset % static_cast<std::int64_t>(size_of(s.type)), 0, 0);
   auto& bytes = p.storages[static_cast<std::size_t>(s.storage)].bytes;
   bytes = std::max(bytes, static_cast<std::size_t>(s.offset + byte_count(s)));

@@ -181,6 +181,22 @@ void visit(V& v, lowering::interpolate_elements& x) {
   v(w, outside);
 }
 
+template <class V>
+void visit(V& v, lowering::grid& x) {
+  auto& [scale, zero_point, type, inner] = x;
+  v(scale, zero_point, type, inner);
+}
+template <class V>
+void visit(V& v, lowering::quantize_elements& x) {
+  auto& [count, g] = x;
+  v(count, g);
+}
+template <class V>
+void visit(V& v, lowering::dequantize_elements& x) {
+  auto& [count, from, g] = x;
+  v(count, from, g);
+}
+
 // ---- the program
 
 template <class V>

@@ -97,10 +97,18 @@ void check_extents(const Args& a) {
   if constexpr (std::is_same_v<Args, kernels::layer_norm_args>) elements({a.rows, a.size});
 }
 
+inline std::int64_t packed_weight_count(const kernels::matmul_args& a) { return a.k * a.n; }
+template <class Args>
+std::int64_t packed_weight_count(const Args& a) {
+  return lowering::weight_count(a.geometry);
+}
+
 /// The four that change the type of an element have arguments alike.
 template <class Args>
 reach reach_of_entry(lowering::entry_field<Args> field, const Args& a) {
   using table = kernels::kernel_table;
+  if constexpr (std::is_same_v<Args, kernels::quantize_args> || std::is_same_v<Args, kernels::dequantize_args>)
+    check_codes({a.zero_point}, 65535);
   if constexpr (std::is_same_v<Args, kernels::quantize_args>)
     return elementwise(a.size, 4, field == &table::wide_quantize ? 2 : 1);
   else if constexpr (std::is_same_v<Args, kernels::dequantize_args>)
@@ -140,6 +148,8 @@ kernels::prepared make_kernel(reader& in, lowering::entry_field<Args> field, con
     if (there) {
       packed = in.blob(packed_bytes);
       args.packed = {packed.get(), static_cast<std::size_t>(packed_bytes)};
+      // A byte or more for each: what an entry allocates by its extents is bounded by what is there.
+      require_within("packed weights", packed_weight_count(args), 0, static_cast<std::int64_t>(packed_bytes));
     }
   }
   if constexpr (requires { args.geometry; args.weights; })

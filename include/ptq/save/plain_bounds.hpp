@@ -38,6 +38,21 @@ inline reach reach_of(const lowering::binary_elements& k) {
   return r;
 }
 
+inline void check_grid(const lowering::grid& g) {
+  require_within("scales", static_cast<std::int64_t>(g.scale.size()), 1, most_extent);
+  const auto count = static_cast<std::int64_t>(g.scale.size());
+  require_within("zero points", static_cast<std::int64_t>(g.zero_point.size()), count, count);
+  require_within("elements per step", g.inner, 1, most_elements);
+}
+inline reach reach_of(const lowering::quantize_elements& k) {
+  check_grid(k.g);
+  return elementwise(k.count, 4, plain_bytes(k.g.type));
+}
+inline reach reach_of(const lowering::dequantize_elements& k) {
+  check_grid(k.g);
+  return elementwise(k.count, plain_bytes(k.from), 4);
+}
+
 /// Elements of src up to the furthest tap; dst is dense.
 inline reach reach_of(const lowering::tap_walk& w, std::int64_t bytes, std::int64_t least_index) {
   const auto rank = w.extent.size();

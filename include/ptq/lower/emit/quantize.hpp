@@ -9,18 +9,6 @@
 
 namespace ptq::lowering {
 
-/// Constant scale and zero point of a Q or DQ node, with the axis they lie along.
-struct grid {
-  std::vector<float> scale;
-  std::vector<std::int32_t> zero_point;
-  dtype type = dtype::u8;
-  std::int64_t inner = 1;   // elements that share one channel step
-
-  std::size_t channel(std::int64_t i) const {
-    return static_cast<std::size_t>(i / inner) % scale.size();
-  }
-};
-
 template <class = void>
 grid grid_of(const emitter& e, const node& n, std::int64_t axis_attribute, dtype fallback) {
   const auto who = "lower: node '" + n.name + "' (" + op_name(n.what) + ")";
@@ -61,18 +49,7 @@ void emit_quantize_linear(emitter& e, const node& n, const op::quantize_linear& 
   const auto g = grid_of(e, n, q.axis, dtype::u8);
   const int src = e.real_plain(x);
   const int dst = e.create(e.at(y).name, g.type, e.dims(y), plain_order(e.dims(y).rank()));
-  const auto count = e.dims(x).size();
-  e.emit(n, plain_kernel("quantize", [=](const kernels::operands& io, work_range) {
-           with_type(g.type, [&](auto zero) {
-             using T = decltype(zero);
-             for (std::int64_t i = 0; i < count; ++i) {
-               const auto c = g.channel(i);
-               static_cast<T*>(io.dst)[i] = static_cast<T>(
-                   quantize_value(static_cast<const float*>(io.src[0])[i], g.scale[c], g.zero_point[c],
-                                  lowest_code(g.type), highest_code(g.type)));
-             }
-           });
-         }), {src}, dst);
+  e.emit(n, e.plain(quantize_elements{e.dims(x).size(), g}), {src}, dst);
   e.produced(y, dst);
 }
 
@@ -102,18 +79,7 @@ void emit_dequantize_linear(emitter& e, const node& n, const op::dequantize_line
   }
   const int src = e.real_plain(x);
   const int dst = e.create_real(y, plain);
-  const auto count = e.dims(x).size();
-  e.emit(n, plain_kernel("dequantize", [=](const kernels::operands& io, work_range) {
-           with_type(t, [&](auto zero) {
-             using T = decltype(zero);
-             for (std::int64_t i = 0; i < count; ++i) {
-               const auto c = g.channel(i);
-               static_cast<float*>(io.dst)[i] =
-                   g.scale[c] * (static_cast<float>(static_cast<const T*>(io.src[0])[i]) -
-                                 static_cast<float>(g.zero_point[c]));
-             }
-           });
-         }), {src}, dst);
+  e.emit(n, e.plain(dequantize_elements{e.dims(x).size(), t, g}), {src}, dst);
   e.produced(y, dst);
 }
 

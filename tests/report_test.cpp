@@ -29,15 +29,16 @@ program described() {
     p.slots.push_back({.value = value, .type = dtype::f32, .dims = {1}, .memory = {}, .codes = {}});
     return static_cast<int>(p.slots.size()) - 1;
   };
-  step conv{.node = "first", .what = "Conv+Add", .kernel = {}, .src = {}, .note = {}};
+  step conv{.node = "first", .what = "Conv+Add", .kernel = {}, .src = {}, .note = {}, .recipe = {}};
   conv.kernel.name = "direct";
   conv.dst = slot_of("a");
   conv.integer = true;
   conv.macs = 3000000;
-  step copy{.node = "first", .what = "Transpose", .kernel = {}, .src = {}, .note = {}};
+  step copy{
+      .node = "first", .what = "Transpose", .kernel = {}, .src = {}, .note = {}, .recipe = {}};
   copy.kernel.name = "copy";
   copy.dst = slot_of("a");
-  step soft{.node = "last", .what = "Softmax", .kernel = {}, .src = {}, .note = {}};
+  step soft{.node = "last", .what = "Softmax", .kernel = {}, .src = {}, .note = {}, .recipe = {}};
   soft.kernel.name = "rows";
   soft.dst = slot_of("y");
   soft.macs = 1000000;
@@ -67,7 +68,7 @@ bool has(const std::string& text, const std::string& part) {
 /// Counts runs; its kernel does nothing.
 program counting(int& runs) {
   program p;
-  step s{.node = "count", .what = "Count", .kernel = {}, .src = {}, .note = {}};
+  step s{.node = "count", .what = "Count", .kernel = {}, .src = {}, .note = {}, .recipe = {}};
   s.kernel.object = std::shared_ptr<const void>(&runs, [](const void*) {});
   s.kernel.run = [](const void* object, const kernels::operands&, std::byte*, work_range) {
     ++*static_cast<int*>(const_cast<void*>(object));

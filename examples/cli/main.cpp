@@ -305,6 +305,11 @@ App& add_benchmark(App& app, cli::benchmark_arguments& a) {
       ->take_all();
   c.add_option("--seed", a.seed, "Of the inputs (default 0)");
   c.add_flag("--per-layer", a.per_layer, "Print the time of every step");
+  c.add_option("--against", a.against,
+               "Float model: with --per-layer, name the steps that are slower than its own")
+      ->type_name("MODEL");
+  c.add_option("--trace", a.trace, "Write the steps as a Chrome trace (chrome://tracing, Perfetto)")
+      ->type_name("FILE");
   add_common(c, a);
   c.footer("Example:\n  ptq benchmark cnn.int8.onnx --threads 1 --repeats 100 --per-layer");
   return c;

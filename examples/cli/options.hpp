@@ -94,6 +94,8 @@ struct benchmark_arguments : common_arguments {
   int repeats = 20, warm_up = 3;
   std::uint64_t seed = 0;
   bool per_layer = false;
+  std::string against;  // the float model, whose steps are timed beside
+  std::string trace;    // Chrome trace to write
 };
 
 struct prepare_arguments : common_arguments {

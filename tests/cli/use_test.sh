@@ -71,6 +71,9 @@ for key in ready_ms first_ms steps; do holds "$dir/time.json" "\"$key\":"; done
 # --- benchmark, inspect ---
 succeeds benchmark "$int8" --threads 1 --repeats 3 --per-layer --json "$dir/time.json"
 for key in min_ms median_ms threads isa steps; do holds "$dir/time.json" "\"$key\":"; done
+succeeds benchmark "$int8" --repeats 3 --against "$float" --trace "$dir/trace.json" --json "$dir/time.json"
+holds "$dir/time.json" '"float_ms":'
+for key in traceEvents displayTimeUnit dur kernel; do holds "$dir/trace.json" "\"$key\":"; done
 succeeds benchmark "$float" --dim batch=2 --repeats 1
 succeeds inspect "$int8" --json "$dir/inspect.json"
 holds "$dir/out" "input  'image' f32 \[batch,1,28,28\]"

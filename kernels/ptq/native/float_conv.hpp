@@ -168,10 +168,9 @@ void run_convolution(const void* object, const kernels::operands& io, std::byte*
 /// packed returns  src: x f32; dst: f32; scratch for the gathered rows of one unit exact    equals
 /// reference::conv bit for bit (payloads of NaN apart)
 template <class Isa>
-kernels::prepared conv(const kernels::conv_args& args) {
+kernels::prepared prepare_conv(const kernels::conv_args& args) {
   using namespace float_conv;
   const kernels::conv_geometry& g = args.geometry;
-  if (g.groups > 1 && g.in_c == g.groups && g.out_c == g.groups) return depthwise_conv<Isa>(args);
   const std::int64_t out = g.out_c / g.groups;
   convolution<Isa> o{
       .g = g,
@@ -217,6 +216,14 @@ kernels::prepared conv(const kernels::conv_args& args) {
   p.scratch = static_cast<std::size_t>(o.tiles * float_gemm::tile_size<Isa>(o.k)) * sizeof(float);
   p.name = "float tiles";
   return p;
+}
+
+/// f32 convolution, see conv_args; bit-equal to reference::conv.
+template <class Isa>
+kernels::prepared conv(const kernels::conv_args& args) {
+  const kernels::conv_geometry& g = args.geometry;
+  if (g.groups > 1 && g.in_c == g.groups && g.out_c == g.groups) return depthwise_conv<Isa>(args);
+  return prepare_conv<Isa>(args);
 }
 
 }  // namespace ptq::native

@@ -153,8 +153,11 @@ kernels::prepared prepare_qconv(const kernels::qconv_args& a) {
 
   border_plan<Isa> border{g};
   border.tile = first_panel_rows<Isa>(c);
-  const bool skips = has_dpbusd<Isa> && !c.tiled && c.rows_by == conv_object::way::indirect &&
-                     c.pixels <= border.largest && border.plan();
+  // packed memory may be of another geometry, with any number of taps
+  const bool fits = !a.packed.data || weight_bytes <= static_cast<std::int64_t>(a.packed.bytes);
+  const bool skips = has_dpbusd<Isa> && fits && !c.tiled &&
+                     c.rows_by == conv_object::way::indirect && c.pixels <= border.largest &&
+                     border.plan();
   constexpr std::int64_t kinds = border_plan<Isa>::most_kinds;
   const std::int64_t columns = g.groups * group_columns;
 

@@ -36,8 +36,9 @@ struct border_plan {
                                             std::int64_t kernel, std::int64_t dilation,
                                             std::int64_t extent) {
     const std::int64_t first = at * stride - pad;
-    tap_range r{first >= 0 ? 0 : (dilation - 1 - first) / dilation, kernel};
-    while (r.end > 0 && first + (r.end - 1) * dilation >= extent) --r.end;
+    tap_range r;
+    r.begin = first >= 0 ? 0 : (dilation - 1 - first) / dilation;
+    r.end = first >= extent ? 0 : std::min(kernel, (extent - first + dilation - 1) / dilation);
     r.begin = std::min(r.begin, r.end);
     return r;
   }

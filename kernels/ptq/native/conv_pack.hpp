@@ -79,7 +79,7 @@ PTQ_ALWAYS_INLINE void choose_blocks(conv_object& c) {
   c.blocks = (c.pixels + c.block - 1) / c.block;
   constexpr std::int64_t kept_pointers = 4096;  // 32 KiB
   c.kept = !c.wide && !c.tiled && c.rows_by != conv_object::way::gathered &&
-           c.panels > c.panels_per_unit && c.taps * c.pixels <= kept_pointers;
+           c.panels > c.panels_per_unit && c.pixels <= kept_pointers / c.taps;
 }
 
 /// Weights of one output channel in groups of four, as gemm.hpp lays rows into groups.

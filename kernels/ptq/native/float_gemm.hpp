@@ -200,8 +200,9 @@ kernels::prepared matmul(const kernels::matmul_args& args) {
   own.template add<product<Isa>>(1);
   const std::size_t a_at = own.template add<std::int64_t>(o.batch);
   const std::size_t b_at = own.template add<std::int64_t>(o.batch);
+  // a product of two activations packs nothing: what a bias starts with is its own
   const std::size_t start_at =
-      packed.template add<float>(ceil_div(o.n, columns<Isa>) * columns<Isa>);
+      (o.constant ? packed : own).template add<float>(ceil_div(o.n, columns<Isa>) * columns<Isa>);
   const std::size_t panels_at =
       packed.template add<float>(copies_of<Isa>(args, o.batch) * packed_size<Isa>(o.k, o.n));
   kernels::prepared p = blank<Isa>(own, packed, args.packed);
@@ -209,8 +210,9 @@ kernels::prepared matmul(const kernels::matmul_args& args) {
   auto* block = object_of<product<Isa>>(p);
   o.a_offset = at_offset<std::int64_t>(block, a_at);
   o.b_offset = at_offset<std::int64_t>(block, b_at);
-  o.start = packed_at<float>(p, start_at);
+  o.start = o.constant ? packed_at<float>(p, start_at) : at_offset<float>(block, start_at);
   o.b = packed_at<float>(p, panels_at);
+  if (!o.constant) p.packed = {};
   for (std::int64_t i = 0; i < o.batch; ++i) {
     if (a_count) o.a_offset[i] = args.a_offset.data()[i];
     if (b_count) o.b_offset[i] = args.b_offset.data()[i];

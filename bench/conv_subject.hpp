@@ -19,6 +19,23 @@ inline double multiply_adds(const conv_geometry& g) {
          static_cast<double>(g.kernel_h * g.kernel_w * g.group_in());
 }
 
+/// Calls per second, of the fastest of repeats of about `calls` calls: the clock counts microseconds,
+/// so a repeat should last a millisecond at least.
+template <class Call>
+double call_rate(double calls, double seconds, Call&& call) {
+  const int count = static_cast<int>(std::max(1.0, calls));
+  double best = 0, used = 0;
+  call();
+  while (used < seconds) {
+    const double begin = seconds_used();
+    for (int i = 0; i < count; ++i) call();
+    const double s = seconds_used() - begin;
+    used += std::max(s, 1e-6);
+    if (s > 0) best = std::max(best, count / s);
+  }
+  return best;
+}
+
 /// Operands of one convolution, in codes and in reals.
 struct conv_data {
   conv_geometry geometry;

@@ -64,19 +64,9 @@ std::string text_of(const case_of_suite& c) {
 double rate(const ptq::kernels::prepared& k, const ptq::kernels::operands& io, double operations,
             const settings& o) {
   const auto scratch = ptq::allocate_aligned(k.scratch);
-  const auto call = [&] { k.run(k.object.get(), io, scratch.get(), {0, k.units}); };
-  call();
-  // the clock counts microseconds: a turn lasts a millisecond at least
-  const auto calls = static_cast<int>(std::max(1.0, 1e8 / operations));
-  double best = 0, used = 0;
-  while (used < o.seconds()) {
-    const double begin = seconds_used();
-    for (int i = 0; i < calls; ++i) call();
-    const double s = seconds_used() - begin;
-    used += std::max(s, 1e-6);
-    if (s > 0) best = std::max(best, operations * calls / s);
-  }
-  return best * 1e-9;
+  return 1e-9 * operations * call_rate(1e8 / operations, o.seconds(), [&] {
+           k.run(k.object.get(), io, scratch.get(), {0, k.units});
+         });
 }
 
 bool same(const ptq::tensor& a, const ptq::tensor& b) {

@@ -44,35 +44,11 @@ inline std::int64_t sum_of(const std::uint64_t* p, std::size_t n) {
 /// Bytes per second of reading a buffer again and again.
 inline double read_rate(std::size_t bytes, double seconds) {
   const std::vector<std::uint64_t> from(bytes / 8, 1);
-  double best = 0, used = 0;
-  while (used < seconds) {
-    const double begin = seconds_used();
-    const int rounds = static_cast<int>(std::max<std::size_t>(1, (std::size_t{64} << 20) / bytes));
-    for (int r = 0; r < rounds; ++r) {
-      std::int64_t sum = sum_of(from.data(), from.size());
-      benchmark::DoNotOptimize(sum);
-    }
-    const double s = seconds_used() - begin;
-    used += std::max(s, 1e-6);
-    if (s > 0) best = std::max(best, static_cast<double>(bytes) * rounds / s);
-  }
-  return best;
-}
-
-/// Calls per second, of the fastest of repeats of a millisecond or more.
-template <class Call>
-double call_rate(double bytes, double seconds, Call&& call) {
-  const int calls = static_cast<int>(std::max(1.0, 2e7 / bytes));
-  double best = 0, used = 0;
-  call();
-  while (used < seconds) {
-    const double begin = seconds_used();
-    for (int i = 0; i < calls; ++i) call();
-    const double s = seconds_used() - begin;
-    used += std::max(s, 1e-6);
-    if (s > 0) best = std::max(best, calls / s);
-  }
-  return best;
+  const auto size = static_cast<double>(bytes);
+  return size * call_rate(2e7 / size, seconds, [&] {
+           std::int64_t sum = sum_of(from.data(), from.size());
+           benchmark::DoNotOptimize(sum);
+         });
 }
 
 struct bytes_row {
@@ -95,7 +71,7 @@ inline nlohmann::json json_of(const bytes_row& r, const char* isa) {
           {"share_of_peer", rate / r.peer}};
 }
 
-/// f(kernel, operands) is called with each kernel once its result was compared with the reference's.
+/// Calls per second of an entry's kernel, whose result is compared with the reference's first.
 template <class Args>
 double checked_rate(const ptq::kernels::kernel_table& table,
                     ptq::kernels::entry<Args> ptq::kernels::kernel_table::*field, const Args& args,
@@ -108,7 +84,7 @@ double checked_rate(const ptq::kernels::kernel_table& table,
   run_once(k, io);
   if (std::memcmp(y.data(), expected.data(), y.byte_count()) != 0)
     throw std::runtime_error(std::string(k.name) + ": differs from the reference");
-  return call_rate(bytes, seconds, [&] { k.run(k.object.get(), io, nullptr, {0, k.units}); });
+  return call_rate(2e7 / bytes, seconds, [&] { k.run(k.object.get(), io, nullptr, {0, k.units}); });
 }
 
 /// f(row) for every row of the best table.
@@ -122,7 +98,7 @@ void for_bytes_rows(double seconds, F f) {
     const tensor x = random_reals({n}, 1), q = random_codes({n}, 2);
     tensor copied(dtype::f32, {n});
     const auto size = static_cast<double>(n);
-    const double copy = 8 * size * call_rate(8 * size, seconds, [&] {
+    const double copy = 8 * size * call_rate(2e7 / (8 * size), seconds, [&] {
                           std::memcpy(copied.mutable_data(), x.data(), x.byte_count());
                           benchmark::DoNotOptimize(copied.mutable_data());
                         });
@@ -161,7 +137,7 @@ void for_bytes_rows(double seconds, F f) {
     const auto bytes = static_cast<double>(k * k);
     f(bytes_row{"matvec", k == 4096 ? "16 MiB" : "256 MiB",
                 "1x" + std::to_string(k) + "x" + std::to_string(k), bytes,
-                call_rate(bytes, seconds,
+                call_rate(2e7 / bytes, seconds,
                           [&] {
                             p.run(p.object.get(), io, scratch.get(), {0, p.units});
                           }),

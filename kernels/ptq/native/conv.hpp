@@ -4,11 +4,11 @@
 // to find the rows, chosen when prepared; all run the one micro-kernel of gemm.hpp.
 //   direct     1×1: a row is a source pixel
 //   indirect   a pointer per tap and output pixel, to a row of zero points where the tap lies in
-//   the padding runs       few channels: kernel_w · in_c neighbouring bytes of one image row are
-//   one run of K (a first layer);
-//              windows that cross a side border are copied, padded, into scratch
+//              the padding; tiles whose taps all lie there skip them (conv_border.hpp)
+//   runs       few channels: kernel_w · in_c neighbouring bytes of one image row are one run of K
+//              (a first layer); windows that cross a side border are copied, padded, into scratch
 //   gathered   the rest (fewer than 4 contiguous bytes, dilated first layers): every window is
-//   copied
+//              copied
 // Padding bytes hold the zero point, so that bias − zero_point · Σw, folded when packed, is right
 // at the borders too.
 //

@@ -1,8 +1,8 @@
 #pragma once
 // SPDX-License-Identifier: Apache-2.0
 // Bytes through a table of 256 bytes, the whole of an 8-bit activation or requantization. Where the
-// CPU has VBMI the table lives in four registers; with AVX2 and AVX-512BW it is sixteen byte shuffles; below
-// that, one load each.
+// CPU has VBMI the table lives in four registers; with AVX2 and AVX-512BW it is sixteen byte
+// shuffles; below that, one load each.
 
 #include <array>
 #include <cstdint>

@@ -4,8 +4,9 @@
 //
 //   SQNR = 10 log10(sum y^2 / sum (y - q)^2), sums over all evaluation samples; the lowest output
 //
-// usage: zoo_bench [--only NAME]... [--preset P] [--range-estimator E] [--json FILE] [--layers]
-//        [--attribute SAMPLES] [--model-type transformer]; models and data are found through PTQ_DATA_DIR
+// usage: zoo_bench [--only NAME]... [--effort E] [--preset P] [--range-estimator E] [--json FILE]
+//        [--layers] [--steps] [--attribute SAMPLES] [--model-type transformer]
+//        [--weight-bits N] [--activation-bits N]; models and data are found through PTQ_DATA_DIR
 
 #include <cmath>
 #include <cstdio>
@@ -71,7 +72,7 @@ std::vector<subject> subjects() {
 struct arguments {
   std::vector<std::string> only;
   std::string json;
-  bool layers = false;
+  bool layers = false, steps = false;
   std::int64_t attribute = 0;  // samples; 0: none
   ptq::quantize_options options;
 };
@@ -147,6 +148,17 @@ nlohmann::json measure(const subject& s, const std::filesystem::path& root, cons
   j["evaluation"] = names(data.evaluation);
   if (a.attribute > 0)
     j["noise"] = attribution(network, made.network, data.evaluation, a.attribute);
+  for (const auto& step : made.recovery.steps) {
+    j["steps"].push_back({{"what", step.what},
+                          {"before_db", number(step.before_db)},
+                          {"after_db", number(step.after_db)},
+                          {"kept", step.kept},
+                          {"note", step.note}});
+    if (a.steps)
+      std::printf("  %6.2f -> %6.2f dB  %s%s%s\n", step.before_db, step.after_db,
+                  step.kept ? "kept  " : "      ", step.what.c_str(),
+                  step.note.empty() ? "" : (": " + step.note).c_str());
+  }
   if (a.layers)
     for (const auto& l : r.layers)
       std::printf("  %-8s %6.2f dB  %-22s %-40s %s\n", l.integer ? "int8" : "float",
@@ -177,8 +189,8 @@ arguments read_arguments(int argc, char** argv) {
   arguments a;
   for (int i = 1; i < argc; ++i) {
     const std::string flag = argv[i];
-    if (flag == "--layers") {
-      a.layers = true;
+    if (flag == "--layers" || flag == "--steps") {
+      (flag == "--layers" ? a.layers : a.steps) = true;
       continue;
     }
     if (++i == argc) throw ptq::error(flag + ": expected a value");
@@ -187,8 +199,20 @@ arguments read_arguments(int argc, char** argv) {
       a.only.push_back(text);
     } else if (flag == "--attribute") {
       a.attribute = std::stoll(text);
+    } else if (flag == "--weight-bits") {
+      a.options.weights.bits = std::stoi(text);
+    } else if (flag == "--activation-bits") {
+      a.options.activations.bits = std::stoi(text);
     } else if (flag == "--json") {
       a.json = text;
+    } else if (flag == "--effort") {
+      bool known = false;
+      for (auto e : {ptq::effort::fast, ptq::effort::balanced, ptq::effort::best})
+        if (text == ptq::name_of(e)) {
+          a.options.effort.level = e;
+          known = true;
+        }
+      if (!known) throw ptq::error("--effort: '" + text + "' is none");
     } else if (flag == "--preset" && (text == "mixed" || text == "performance")) {
       a.options.preset = text == "mixed" ? ptq::preset::mixed : ptq::preset::performance;
     } else if (flag == "--model-type" && text == "transformer") {

@@ -102,16 +102,16 @@ inline inputs mel_pictures(const context& c) {
   const auto sound = read_wave(c.data("audio/jfk.wav"));
   const auto filters = ptq::read_npy(c.root / "models/whisper/mel_filters_80x201.npy");
   inputs made;
-  // The two halves of the sentence, at four loudnesses and starts each.
+  // The two halves of the sentence at several loudnesses and starts: the first 16 times, the second 4.
   for (std::size_t half = 0; half < 2; ++half)
-    for (std::size_t k = 0; k < 4; ++k) {
-      const std::size_t from = half * sound.size() / 2, start = 8000 * k;
-      const float gain = 1.0F / static_cast<float>(1 + k);
+    for (std::size_t k = 0; k < (half == 0 ? 16 : 4); ++k) {
+      const std::size_t from = half * sound.size() / 2, start = 8000 * (k % 4) + 30000 * (k / 4);
+      const float gain = 1.0F / static_cast<float>(1 + k % 4);
       std::vector<float> x(start);
       for (std::size_t i = from; i < from + sound.size() / 2; ++i) x.push_back(gain * sound[i]);
       (half == 0 ? made.calibration : made.evaluation)
           .push_back({std::string(half == 0 ? "first" : "second") + " half of jfk.wav, gain 1/" +
-                          std::to_string(k + 1) + ", after " + std::to_string(start) + " samples",
+                          std::to_string(1 + k % 4) + ", after " + std::to_string(start) + " samples",
                       ptq::sample(log_mel(x, filters))});
     }
   return made;

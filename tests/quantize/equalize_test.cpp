@@ -2,6 +2,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstring>
 #include <random>
@@ -51,13 +52,22 @@ graph chain() {
   return n.done();
 }
 
-channel_magnitudes all(const graph& g, std::vector<float> m) {
-  channel_magnitudes seen;
+/// Numbers of both signs up to `most`, evenly spread.
+channel_spread spread(std::vector<float> most) {
+  channel_spread s{most, {}, true};
+  for (float m : most) s.variance.push_back(static_cast<double>(m) * static_cast<double>(m) / 3);
+  return s;
+}
+
+channel_spreads all(const graph& g, const std::vector<float>& m) {
+  channel_spreads seen;
   for (const auto& s : channel_group_finder(g).find())
     for (const auto& v : s.members)
-      if (s.channels == static_cast<std::int64_t>(m.size())) seen[v.value] = m;
+      if (s.channels == static_cast<std::int64_t>(m.size())) seen[v.value] = spread(m);
   return seen;
 }
+
+constexpr std::array half{0.5};
 
 /// The members of each group.
 std::vector<std::string> names(const std::vector<channel_group>& list) {
@@ -80,8 +90,8 @@ TEST_CASE(
 TEST_CASE("equalised channels leave the float network equal to the bit") {
   const auto g = chain();
   auto seen = all(g, {1, 40, 0.01f, 3, 0, 700});
-  seen["c"] = {5, 0.1f, 80, 1};
-  const auto [e, changed] = equalised(g, equalisation::cross_layer, seen, 0.5);
+  seen["c"] = spread({5, 0.1f, 80, 1});
+  const auto [e, changed] = equalised(g, equalisation::cross_layer, seen, half);
   CHECK(changed == 4);
   check(e);
   CHECK(ptq_test::outcome(e) == ptq_test::outcome(g));
@@ -102,7 +112,8 @@ TEST_CASE("a layer-norm hands its channels' sizes to the products that read it")
   CHECK(equalisable(g, equalisation::cross_layer).empty());
   CHECK(names(equalisable(g, equalisation::smooth)) == std::vector<std::string>{"norm"});
   const auto [e, changed] =
-      equalised(g, equalisation::smooth, {{"norm", {1, 90, 1, 2, 1, 0.1f}}}, 0.95);
+      equalised(g, equalisation::smooth, {{"norm", spread({1, 90, 1, 2, 1, 0.1f})}},
+                std::array{0.95});
   CHECK(changed == 1);
   CHECK(ptq_test::outcome(e) == ptq_test::outcome(g));
   CHECK(e[e.find("norm.s")].constant->view<float>()[1] ==
@@ -143,10 +154,11 @@ TEST_CASE("what is added has one scale a channel, what is concatenated its own")
   CHECK(std::any_of(sum.readers.begin(), sum.readers.end(), [](auto& r) { return r.first == 4; }));
   CHECK(names({alone}) == std::vector<std::string>{"c"});
   CHECK(alone.readers[0].first == 0);
-  const std::vector<float> sizes{1, 50, 0.02f, 7};
+  const auto sizes = spread({1, 50, 0.02f, 7});
   const auto [e, changed] =
       equalised(g, equalisation::cross_layer,
-                {{"a", sizes}, {"b", sizes}, {"sum", sizes}, {"c", {9, 0.3f, 400, 1}}}, 0.5);
+                {{"a", sizes}, {"b", sizes}, {"sum", sizes}, {"c", spread({9, 0.3f, 400, 1})}},
+                half);
   CHECK(changed == 2);
   CHECK(ptq_test::outcome(e) == ptq_test::outcome(g));
   // Rows and columns of b are scaled alike: its first weight stays, its second does not.
@@ -165,7 +177,7 @@ TEST_CASE("below a bound channels grow, and stay under it") {
   const auto groups = equalisable(g, equalisation::bounded);
   REQUIRE(names(groups) == std::vector<std::string>{"a"});
   const std::vector<float> seen{6, 0.1f, 2.9f, 0.7f};
-  const auto by = equalising_factors(*sizes_of(g, groups[0], {{"a", seen}}), 1, true);
+  const auto by = equalising_factors(*sizes_of(g, groups[0], {{"a", spread(seen)}}), 1, true);
   CHECK(by == std::vector<float>{1, 0.03125f, 1, 0.25f});
   for (std::size_t c = 1; c < 4; ++c) CHECK(seen[c] / by[c] * 1.25f <= 6);
 }
@@ -182,9 +194,12 @@ TEST_CASE("a network whose channels were blown up by powers of two is mended exa
   // Equalised, both come to the same weights.
   const auto values = equalisable(g, equalisation::cross_layer);
   const auto& table = kernels::reference_kernels();
-  const auto mend = [&](const graph& what) {
-    const auto seen = recovering::magnitudes_of(what, values, images(4), table, 1);
-    return equalised(what, equalisation::cross_layer, seen, 0.5).first;
+  const auto mend = [&](graph what) {
+    const auto seen = recovering::spreads_of(what, values, images(4), table, 1);
+    for (std::size_t i = values.size(); i-- > 0;)
+      divide_channels(what, values[i],
+                      equalising_factors(*sizes_of(what, values[i], seen), 0.5, false));
+    return what;
   };
   const auto a = mend(g), b = mend(damaged);
   for (const std::string name : {"a.w", "a.b", "b.w", "b.b", "d.w", "d.b", "c.w"}) {
@@ -192,6 +207,46 @@ TEST_CASE("a network whose channels were blown up by powers of two is mended exa
     INFO(name);
     CHECK(std::memcmp(x.data(), y.data(), x.byte_count()) == 0);
   }
+}
+
+TEST_CASE("a group takes the share that leaves least noise, or stays as it is") {
+  const auto g = chain();
+  const auto groups = equalisable(g, equalisation::cross_layer);
+  const auto& a = groups[0];  // six channels, read by b
+  constexpr std::array alphas{0.25, 0.5, 0.75, 1.0};
+  const auto even = all(g, {3, 3, 3, 3, 3, 3}), uneven = all(g, {100, 1, 1, 1, 1, 1});
+  const std::vector<float> as_is(6, 1.0f);
+  const auto by = best_factors(g, a, uneven, alphas);
+  REQUIRE(by);
+  const group_noise noise(g, a, uneven);
+  CHECK(noise.of(*by) < noise.of(as_is));
+  for (double alpha : alphas)
+    CHECK(noise.of(*by) <=
+          noise.of(equalising_factors(*sizes_of(g, a, uneven), alpha, false)));
+  // A common factor changes nothing.
+  CHECK(noise.of(std::vector<float>(6, 4.0f)) == doctest::Approx(noise.of(as_is)));
+  if (const auto other = best_factors(g, a, even, alphas))
+    CHECK(group_noise(g, a, even).of(*other) < 0.95 * group_noise(g, a, even).of(as_is));
+}
+
+TEST_CASE("noise of a group is what rounding its codes and its readers' weights gives") {
+  network n;
+  auto a = n.conv("a", n.input("x", {1, 3, 8, 8}), 3, 2, {}, 1);
+  n.output(n.conv("b", a, 2, 1, {}, 1));
+  auto g = n.done();
+  auto w = g[g.find("b.w")].constant->mutable_view<float>();
+  w[0] = 2, w[1] = 1;
+  const auto groups = equalisable(g, equalisation::cross_layer);
+  REQUIRE(groups.size() == 1);
+  const channel_spreads seen{{"a", {{51, 102}, {9, 16}, true}}};
+  // step 204 / 255, weights' step 2 / 127; heard 4 · 9 + 16
+  const double activations = 0.8 * 0.8 / 12 * 5, weights = 4.0 / (127.0 * 127.0) / 12 * 25;
+  CHECK(group_noise(g, groups[0], seen).of(std::vector<float>{1, 1}) ==
+        doctest::Approx((activations + weights) / 52));
+  // Channel 1 halved: codes of 102 / 255, its weight doubled.
+  const double finer = 0.4 * 0.4 / 12 * 8, spread_out = 4.0 / (127.0 * 127.0) / 12 * 13;
+  CHECK(group_noise(g, groups[0], seen).of(std::vector<float>{1, 2}) ==
+        doctest::Approx((finer + spread_out) / 52));
 }
 
 TEST_CASE("with effort balanced a damaged network is quantized as well as the sound one") {

@@ -100,6 +100,25 @@ double bias_step(const graph& q, const std::string& name) {
 
 }  // namespace
 
+TEST_CASE("the mean of rows does not depend on how they lie in memory") {
+  using quantization::layer_window;
+  using quantization::window_mean;
+  const shape dims{2, 3, 4};
+  std::vector<float> plain(24), turned(24);
+  for (std::size_t i = 0; i < 24; ++i) plain[i] = static_cast<float>(i * i % 17);
+  for (std::size_t n = 0; n < 2; ++n)
+    for (std::size_t r = 0; r < 3; ++r)
+      for (std::size_t c = 0; c < 4; ++c) turned[(n * 4 + c) * 3 + r] = plain[(n * 3 + r) * 4 + c];
+  const layer_window rows{.rows = true, .y = {}, .x = {}};
+  window_mean a(rows), b(rows);
+  a.add(plain.data(), dims, {12, 4, 1});
+  b.add(turned.data(), dims, {12, 1, 3});
+  CHECK(a.means() == b.means());
+  double first = 0;
+  for (std::size_t r = 0; r < 6; ++r) first += static_cast<double>(plain[r * 4]) / 6;
+  CHECK(a.means()[0] == doctest::Approx(first));
+}
+
 TEST_CASE(
     "after sequential correction the integer network's own channel means are the float ones") {
   const auto g = skewed();

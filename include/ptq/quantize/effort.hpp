@@ -10,8 +10,9 @@ namespace ptq {
 
 enum class effort : std::uint8_t {
   fast,      // what was chosen, as it was chosen
-  balanced,  // also equalisation, SmoothQuant, other ranges and presets, sequential bias correction:
-             // each step is kept only where it lowers the error on samples held back
+  balanced,  // also equalisation, SmoothQuant, other ranges and presets, sequential bias correction,
+             // a few layers in float where the error is large: each step is kept only where it
+             // lowers the error on samples held back
   best       // also the rounding of weights, optimised against the layers' own inputs
 };
 
@@ -31,6 +32,9 @@ struct effort_options {
   effort level = effort::fast;
   /// What the user chose and no step may change.
   bool fixed_preset = false, fixed_estimator = false, fixed_correction = false;
+  /// Where the outputs' SQNR is below enough_db, layers may stay in float, with this share of the
+  /// multiply-accumulates at most; 0: none.
+  double float_macs = 0.05, enough_db = 25;
   std::int64_t cache_mb = 512;  // memory for samples and activations; a temporary file beyond
 };
 

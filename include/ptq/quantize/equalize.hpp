@@ -9,7 +9,8 @@
 // by powers of two is mended exactly. α = 1/2 is cross-layer equalisation (Nagel et al. 2019, eq. 11,
 // with measured ranges in place of the producer's weights, whose rows have scales of their own here);
 // larger α is SmoothQuant's migration from activations to weights (Xiao et al. 2023, eq. 4). A reader
-// with a scale per channel (depthwise) loses nothing: α = 1.
+// with a scale per channel (depthwise) loses nothing: α = 1. Each group takes the α that leaves the
+// least noise where it is read (channel_noise.hpp), or stays as it is.
 //
 // Below an upper bound (ReLU6) channels are only made larger, and stay under it: a channel that was
 // seen up to 0.5 may grow by 8. What is larger on other samples then meets the bound sooner, as it
@@ -19,19 +20,16 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
-#include <map>
 #include <optional>
-#include <string>
+#include <span>
 #include <utility>
 #include <vector>
 
 #include <ptq/graph/graph.hpp>
 #include <ptq/quantize/channel_groups.hpp>
+#include <ptq/quantize/channel_noise.hpp>
 
 namespace ptq::quantization {
-
-/// Largest magnitude of every channel along the axis, by value.
-using channel_magnitudes = std::map<std::string, std::vector<float>, std::less<>>;
 
 /// What is known of a group's channels.
 struct channel_sizes {
@@ -42,7 +40,7 @@ struct channel_sizes {
 
 /// nullopt where a value was not observed.
 inline std::optional<channel_sizes> sizes_of(const graph& g, const channel_group& group,
-                                             const channel_magnitudes& seen) {
+                                             const channel_spreads& seen) {
   constexpr double nothing = -std::numeric_limits<double>::infinity();
   // What 32 samples show of a channel is exceeded by others now and then, by a quarter seldom.
   constexpr double margin = 1.25;
@@ -52,10 +50,11 @@ inline std::optional<channel_sizes> sizes_of(const graph& g, const channel_group
   std::vector<int> counted(n);
   for (const auto& m : group.members) {
     const auto it = seen.find(m.value);
-    if (it == seen.end() || static_cast<std::int64_t>(it->second.size()) < m.first + group.channels)
+    if (it == seen.end() ||
+        static_cast<std::int64_t>(it->second.most.size()) < m.first + group.channels)
       return {};
     for (std::size_t c = 0; c < n; ++c) {
-      const double a = static_cast<double>(it->second[static_cast<std::size_t>(m.first) + c]);
+      const double a = static_cast<double>(it->second.most[static_cast<std::size_t>(m.first) + c]);
       if (!(a > 0) || !std::isfinite(a)) continue;
       s.activation[c] += std::log2(a);
       ++counted[c];
@@ -120,24 +119,43 @@ inline std::vector<channel_group> equalisable(const graph& g, equalisation what)
   return some;
 }
 
+/// Factors of the α that leaves the least noise; none where nothing gains.
+inline std::optional<std::vector<float>> best_factors(const graph& g, const channel_group& group,
+                                                      const channel_spreads& seen,
+                                                      std::span<const double> alphas) {
+  const auto sizes = sizes_of(g, group, seen);
+  if (!sizes) return {};
+  const group_noise noise(g, group, seen);
+  const std::vector<float> as_is(static_cast<std::size_t>(group.channels), 1.0f);
+  // Below a twentieth a gain is less than what the estimate is worth.
+  double least = 0.95 * noise.of(as_is);
+  std::optional<std::vector<float>> best;
+  for (double alpha : alphas) {
+    auto by = equalising_factors(*sizes, alpha, group.bounded());
+    const double left = by == as_is ? least : noise.of(by);
+    if (left >= least) continue;
+    least = left;
+    best = std::move(by);
+  }
+  return best;
+}
+
 /// The graph with equalised channels, and how many groups changed.
 ///
-/// g      float
-/// seen   of the values that `equalisable` lists; groups with one that is absent stay as they are
-/// exact  the float outputs are equal to the bit, but beyond the bounds of bounded groups
-inline std::pair<graph, int> equalised(graph g, equalisation what, const channel_magnitudes& seen,
-                                       double alpha) {
+/// g       float
+/// seen    of the values that `equalisable` lists; groups with one that is absent stay as they are
+/// alphas  to choose from, for each group
+/// exact   the float outputs are equal to the bit, but beyond the bounds of bounded groups
+inline std::pair<graph, int> equalised(graph g, equalisation what, const channel_spreads& seen,
+                                       std::span<const double> alphas) {
   int changed = 0;
   // Back to front: a layer's rows have their final scale before its columns are looked at.
   const auto groups = equalisable(g, what);
-  for (std::size_t i = groups.size(); i-- > 0;) {
-    const auto sizes = sizes_of(g, groups[i], seen);
-    if (!sizes) continue;
-    const auto by = equalising_factors(*sizes, alpha, groups[i].bounded());
-    if (std::all_of(by.begin(), by.end(), [](float f) { return f == 1.0f; })) continue;
-    divide_channels(g, groups[i], by);
-    ++changed;
-  }
+  for (std::size_t i = groups.size(); i-- > 0;)
+    if (const auto by = best_factors(g, groups[i], seen, alphas)) {
+      divide_channels(g, groups[i], *by);
+      ++changed;
+    }
   return {std::move(g), changed};
 }
 

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include <ptq/core/tensor.hpp>
+#include <ptq/quantize/patches.hpp>
 #include <ptq/quantize/window_mean.hpp>
 
 namespace ptq::quantization {
@@ -22,33 +23,19 @@ class input_moments {
 
   /// x  f32 in ONNX order
   void add(const tensor& x) {
-    const auto& d = x.dims();
-    const int rank = d.rank();
-    const auto channels = w_.rows ? d[rank - 1] : d[1];
-    each_ = channels / w_.groups;
-    size_ = static_cast<std::size_t>(each_ * w_.taps());
+    const patch_reader reader(w_, x.dims());
+    size_ = reader.size();
     if (sums_.empty()) {
       sums_.resize(static_cast<std::size_t>(w_.groups) * size_);
       products_.resize(static_cast<std::size_t>(w_.groups) * size_ * size_);
     }
-    const float* v = x.view<float>().data();
-    const std::int64_t height = w_.rows || rank < 4 ? 1 : d[2];
-    const std::int64_t width = w_.rows ? 1 : d[rank - 1];
-    const auto rows = w_.rows ? d.size() / std::max<std::int64_t>(channels, 1) : 0;
-    const auto per_image = w_.y.out(height) * w_.x.out(width);
-    const auto all = w_.rows ? rows : d[0] * per_image;
-    const auto step = std::max<std::int64_t>(1, all / std::max<std::int64_t>(wanted_, 1));
+    const auto all = reader.positions();
     std::vector<float> patch(size_);
-    for (std::int64_t p = 0; p < all; p += step) {
+    for (std::int64_t k = 0; k < std::min(all, wanted_); ++k) {
+      const auto p = all <= wanted_ ? k : spread_position(count_, all);
       for (std::int64_t g = 0; g < w_.groups; ++g) {
-        if (w_.rows)
-          add_patch(std::span(v + p * channels, size_), 0);
-        else {
-          const auto at = p % per_image;
-          gather(v + ((p / per_image) * channels + g * each_) * height * width, height, width,
-                 {at / w_.x.out(width), at % w_.x.out(width)}, patch);
-          add_patch(patch, static_cast<std::size_t>(g));
-        }
+        reader.read(x, p, g, patch);
+        add_patch(patch, static_cast<std::size_t>(g));
       }
       ++count_;
     }
@@ -69,23 +56,6 @@ class input_moments {
   }
 
  private:
-  struct place {
-    std::int64_t y, x;
-  };
-
-  void gather(const float* image, std::int64_t height, std::int64_t width, place o,
-              std::vector<float>& patch) const {
-    std::size_t k = 0;
-    for (std::int64_t c = 0; c < each_; ++c, image += height * width)
-      for (std::int64_t ky = 0; ky < w_.y.kernel; ++ky)
-        for (std::int64_t kx = 0; kx < w_.x.kernel; ++kx) {
-          const auto y = o.y * w_.y.stride - w_.y.begin + ky * w_.y.dilation;
-          const auto x = o.x * w_.x.stride - w_.x.begin + kx * w_.x.dilation;
-          const bool inside = y >= 0 && y < height && x >= 0 && x < width;
-          patch[k++] = inside ? image[y * width + x] : 0.0f;
-        }
-  }
-
   void add_patch(std::span<const float> x, std::size_t group) {
     double* s = sums_.data() + group * size_;
     double* p = products_.data() + group * size_ * size_;
@@ -99,7 +69,7 @@ class input_moments {
   }
 
   layer_window w_;
-  std::int64_t wanted_, each_ = 1, count_ = 0;
+  std::int64_t wanted_, count_ = 0;
   std::size_t size_ = 0;
   std::vector<double> sums_, products_;  // products: the upper triangle
 };

@@ -74,14 +74,7 @@ class window_mean {
     const int rank = d.rank(), axis = w_.rows ? rank - 1 : 1;
     const auto channels = d[axis];
     if (sums_.empty()) sums_.resize(static_cast<std::size_t>(channels * w_.taps()));
-    if (w_.rows) {
-      const auto all = d.size();
-      for (std::int64_t i = 0; i < all; i += channels)
-        for (std::int64_t c = 0; c < channels; ++c)
-          sums_[static_cast<std::size_t>(c)] += static_cast<double>(x[i + c]);
-      count_ += channels > 0 ? all / channels : 0;
-      return;
-    }
+    if (w_.rows) return add_rows(x, d, strides);
     const image im{rank > 3 ? d[2] : 1, d[rank - 1], channels, rank > 3 ? strides[2] : 0,
                    strides[static_cast<std::size_t>(rank - 1)]};
     for (std::int64_t n = 0; n < d[0]; ++n) {
@@ -135,6 +128,25 @@ class window_mean {
       for (auto o = top; o < bottom; ++o)
         use(ky, o * w_.y.stride + ky * w_.y.dilation - w_.y.begin);
     }
+  }
+
+  /// Whatever the order in memory is: every position of the axes before the last.
+  void add_rows(const float* x, const shape& d, const std::vector<std::int64_t>& strides) {
+    const auto channels = d.dims.back(), step = strides.back();
+    const auto rows = channels > 0 ? d.size() / channels : 0;
+    std::vector<std::int64_t> at(d.dims.size(), 0);
+    std::int64_t offset = 0;
+    for (std::int64_t r = 0; r < rows; ++r) {
+      for (std::int64_t c = 0; c < channels; ++c)
+        sums_[static_cast<std::size_t>(c)] += static_cast<double>(x[offset + c * step]);
+      for (std::size_t axis = d.dims.size() - 1; axis-- > 0;) {
+        offset += strides[axis];
+        if (++at[axis] < d.dims[axis]) break;
+        offset -= strides[axis] * d.dims[axis];
+        at[axis] = 0;
+      }
+    }
+    count_ += rows;
   }
 
   /// One channel.

@@ -7,9 +7,12 @@
 // range estimator can be judged by.
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstdint>
+#include <cstdio>
 #include <optional>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -20,13 +23,17 @@
 #include <ptq/graph/graph.hpp>
 #include <ptq/kernels/table.hpp>
 #include <ptq/quantize/devices.hpp>
+#include <ptq/quantize/equalize.hpp>
+#include <ptq/quantize/groups.hpp>
 #include <ptq/quantize/optimised_rounding.hpp>
+#include <ptq/quantize/placement.hpp>
 #include <ptq/quantize/scheme.hpp>
 #include <ptq/quantize/sequential_correction.hpp>
 #include <ptq/quantize/settings.hpp>
 #include <ptq/recovery/held_back.hpp>
-#include <ptq/recovery/magnitudes.hpp>
 #include <ptq/recovery/real_layers.hpp>
+#include <ptq/recovery/relief.hpp>
+#include <ptq/recovery/spreads.hpp>
 
 namespace ptq::recovering {
 
@@ -71,6 +78,7 @@ class flow {
     look_at_the_rest(request);
     auto observed = resolve(seen_, quantizer_.observations(network_, options_).observer);
     auto q = quantizer_.quantized(network_, observed, options_);
+    if (tries) q = relieved(std::move(q), observed);
     if (wants_sequential()) q = corrected(std::move(q));
     record_settings(q, options_);
     return {std::move(q), std::move(observed), std::move(report_), std::move(options_)};
@@ -88,8 +96,10 @@ class flow {
   }
 
   /// Notes a step; true if it is kept.
-  bool decide(std::string what, double error, bool forced = false) {
-    const bool kept = forced || error < error_;
+  ///
+  /// gain  least share of the error that must go; less than 2 % a few dozen samples do not tell
+  bool decide(std::string what, double error, bool forced = false, double gain = 0.02) {
+    const bool kept = forced || error < (1 - gain) * error_;
     report_.steps.push_back({std::move(what), db(error_), db(error), kept, ""});
     if (kept) error_ = error;
     return kept;
@@ -115,18 +125,15 @@ class flow {
   }
 
   void equalise(const std::string& name, quantization::equalisation what,
-                const std::vector<double>& alphas) {
+                std::span<const double> alphas) {
     const auto groups = quantization::equalisable(network_, what);
     if (groups.empty()) return;
-    const auto seen = magnitudes_of(network_, groups, few(), table_, options_.threads);
-    graph best = network_;
-    for (double alpha : alphas) {
-      auto [g, changed] = quantization::equalised(network_, what, seen, alpha);
-      if (changed == 0) continue;
-      const auto share = std::to_string(alpha).substr(0, 4);
-      if (decide(name + ", alpha " + share, tried(g))) best = std::move(g);
-    }
-    network_ = std::move(best);
+    const auto seen = spreads_of(network_, groups, few(), table_, options_.threads);
+    auto [g, changed] = quantization::equalised(network_, what, seen, alphas);
+    if (changed == 0) return;
+    const auto share =
+        ", " + std::to_string(changed) + " of " + std::to_string(groups.size()) + " groups";
+    if (decide(name + share, tried(g))) network_ = std::move(g);
   }
 
   void reshape_channels() {
@@ -135,10 +142,12 @@ class flow {
     const auto any = [&](auto what) { return !quantization::equalisable(network_, what).empty(); };
     if (!any(cross_layer) && !any(bounded) && !any(smooth)) return;
     error_ = tried(network_);
-    // Half of the spread to each side; SmoothQuant's own share for outliers, and NNCF's.
-    equalise("cross-layer equalisation", cross_layer, {0.5});
-    equalise("equalisation below bounds", bounded, {0.5});
-    equalise("SmoothQuant", smooth, {0.5, 0.95});
+    // From a quarter of the spread to all of it; SmoothQuant's half for outliers, NNCF's 0.95.
+    constexpr std::array alphas{0.25, 0.5, 0.75, 1.0};
+    constexpr std::array smooth_alphas{0.5, 0.65, 0.8, 0.95};
+    equalise("cross-layer equalisation", cross_layer, alphas);
+    equalise("equalisation below bounds", bounded, alphas);
+    equalise("SmoothQuant", smooth, smooth_alphas);
   }
 
   /// All pairs of preset and estimator that the user left open: asymmetric codes often pay off with
@@ -173,6 +182,34 @@ class flow {
     seen_ = calibration::merged(std::move(seen_), collect(network_, table_, parts_.held, request));
     report_.samples = all;
   }
+
+  /// Where the error is large, a few layers that read the costliest codes stay in float.
+  graph relieved(graph q, const statistics& observed) {
+    error_ = judge_.error(q);
+    const auto& limits = options_.effort;
+    if (db(error_) >= limits.enough_db || !(limits.float_macs > 0) ||
+        !options_.restored.nodes.empty())
+      return q;
+    progress("layers in float");
+    const auto groups = quantization::revertible_groups(quantization::place(network_, options_));
+    const auto found = relief(q, groups, macs_of(q, *parts_.used.at(0), table_),
+                              {.share = limits.float_macs, .enough = enough()}, judge_);
+    if (found.groups.empty()) return q;
+    auto o = options_;
+    o.restored = quantization::scope_of(groups, found.groups,
+                                        "the codes it would read cost too much accuracy");
+    auto better = quantizer_.quantized(network_, observed, o);
+    constexpr double least_relief = 0.1;  // what layers in float cost in time must be worth it
+    char share[16];
+    std::snprintf(share, sizeof share, "%.1f", 100 * found.macs);
+    if (!decide("inputs of " + std::to_string(o.restored.nodes.size()) + " layers in float, " +
+                    share + " % of the products",
+                judge_.error(better), false, least_relief))
+      return q;
+    options_ = std::move(o);
+    return better;
+  }
+  double enough() const { return std::pow(10, -options_.effort.enough_db / 10); }
 
   /// Layers improved one after the other, where the network can be cut into parts.
   ///

@@ -7,8 +7,10 @@
 //
 // Outputs are looked at before a final softmax: it hides how far the scores are from each other.
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <limits>
 #include <string>
 #include <utility>
 #include <vector>
@@ -55,8 +57,9 @@ class held_back {
       const auto producer = edges.producer[static_cast<std::size_t>(id)];
       const bool scores = producer >= 0 && std::holds_alternative<op::softmax>(
                                                real.nodes[static_cast<std::size_t>(producer)].what);
-      names_.push_back(
-          real[scores ? real.nodes[static_cast<std::size_t>(producer)].inputs[0] : id].name);
+      names_.push_back(real[id].name);
+      if (scores)
+        names_.push_back(real[real.nodes[static_cast<std::size_t>(producer)].inputs[0]].name);
     }
     runner run(judged(real), table, {.threads = threads});
     for (std::int64_t i = 0; i < count(); ++i) {
@@ -68,12 +71,15 @@ class held_back {
   std::int64_t count() const { return held_.count().value_or(0); }
 
   /// Of a network whose values bear the float network's names; 0 where there is nothing to compare.
-  double error(const graph& g) const {
+  ///
+  /// most  samples that are looked at
+  double error(const graph& g,
+               std::int64_t most = std::numeric_limits<std::int64_t>::max()) const {
     if (names_.empty()) return 0;
     // The steps that stay float are those of the program that ships.
     runner run(judged(g), *table_, {.threads = threads_, .fast_float = false});
     std::vector<double> signal(names_.size()), noise(names_.size());
-    for (std::int64_t i = 0; i < count(); ++i) {
+    for (std::int64_t i = 0; i < std::min(most, count()); ++i) {
       const auto out = run.run(*held_.at(i));
       for (std::size_t k = 0; k < out.size(); ++k) {
         const auto y = wanted_.at(names_[k], i);

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <random>
+#include <string>
+#include <vector>
+
+#include <ptq/data/kept_samples.hpp>
+#include <ptq/kernels/reference.hpp>
+#include <ptq/quantize.hpp>
+#include <ptq/recovery/relief.hpp>
+#ifdef PTQ_TEST_DISPATCH
+#include <ptq/compiled.hpp>
+#endif
+
+#include "quantize/network.hpp"
+
+namespace {
+
+using namespace ptq;
+using ptq_test::network;
+
+samples images(std::int64_t count) {
+  return [count](std::int64_t i) -> std::optional<sample> {
+    if (i >= count) return std::nullopt;
+    tensor t(dtype::f32, {1, 3, 12, 12});
+    std::mt19937 random(static_cast<unsigned>(i) + 1);
+    std::normal_distribution<float> d(0, 1);
+    for (auto& v : t.mutable_view<float>()) v = d(random);
+    return sample(t);
+  };
+}
+
+/// x → a → differ → wide → y. The eight channels of a are nearly the same number, and `differ`, which
+/// has few products, reads nothing but what they differ by: half a step of a's codes is as much.
+graph cancelling() {
+  network n;
+  auto a = n.conv("a", n.input("x", {1, 3, 12, 12}), 3, 8);
+  auto d = n.conv("differ", a, 8, 2);
+  auto w = n.conv("wide", d, 2, 32, ptq_test::positive, 3);
+  n.output(n.conv("y", w, 32, 16, {}, 3));
+  auto g = n.done();
+  auto rows = g[g.find("a.w")].constant->mutable_view<float>();
+  for (std::size_t i = 3; i < rows.size(); ++i) rows[i] = rows[i % 3] + 0.01f * rows[i];
+  auto columns = g[g.find("differ.w")].constant->mutable_view<float>();
+  for (std::size_t i = 0; i < columns.size(); ++i) columns[i] = i % 2 == 0 ? 1.0f : -1.0f;
+  for (const char* b : {"a.b", "differ.b", "wide.b", "y.b"})
+    for (auto& v : g[g.find(b)].constant->mutable_view<float>()) v = 0;
+  return g;
+}
+
+const recovery_step* step_with(const quantize_result& r, const std::string& what) {
+  for (const auto& s : r.recovery.steps)
+    if (s.what.find(what) != std::string::npos) return &s;
+  return nullptr;
+}
+
+}  // namespace
+
+TEST_CASE("the layer whose codes cost most stays in float, and no other") {
+  const auto g = cancelling();
+  quantize_options o;
+  o.effort.level = effort::balanced;
+  const auto r = quantize(g, kernels::reference_kernels(), images(32), o);
+  const auto* step = step_with(r, "in float");
+  REQUIRE(step);
+  CHECK(step->kept);
+  CHECK(step->after_db > step->before_db + 6);
+  REQUIRE(r.options.restored.nodes.size() == 1);
+  CHECK(r.options.restored.nodes.contains("differ"));
+  for (const auto& n : r.network.nodes)
+    if (n.name == "differ") CHECK(n.note == "the codes it would read cost too much accuracy");
+  CHECK(!r.network[r.network.find("a")].quant);
+}
+
+TEST_CASE("no layer stays in float where none may, or where the error is small") {
+  const auto g = cancelling();
+  quantize_options o;
+  o.effort.level = effort::balanced;
+  o.effort.float_macs = 0;
+  CHECK(!step_with(quantize(g, kernels::reference_kernels(), images(32), o), "in float"));
+  o.effort.float_macs = 0.05;
+  o.effort.enough_db = -40;
+  CHECK(!step_with(quantize(g, kernels::reference_kernels(), images(32), o), "in float"));
+}
+
+TEST_CASE("groups are given back within the share of products that may be") {
+  const auto g = cancelling();
+  const auto& table = kernels::reference_kernels();
+  const quantize_options o;
+  const auto q = quantize(g, table, images(16), o).network;
+  const auto groups = quantization::revertible_groups(quantization::place(g, o));
+  const auto macs = recovering::macs_of(q, *images(1).at(0), table);
+  double all = 0;
+  for (const auto& [name, share] : macs) all += share;
+  CHECK(all == doctest::Approx(1));
+  const recovering::held_back judge(g, table, kept_samples(images(8), 8, 1 << 20), 1, 1 << 20);
+  const auto some = recovering::relief(q, groups, macs, {.share = 0.05, .enough = 0}, judge);
+  CHECK(some.macs <= 0.05);
+  REQUIRE(!some.groups.empty());
+  CHECK(groups[static_cast<std::size_t>(some.groups[0])].name == "a");
+  CHECK(recovering::relief(q, groups, macs, {.share = 0.001, .enough = 0}, judge).groups.empty());
+  CHECK(recovering::relief(q, groups, macs, {.share = 0.05, .enough = 1e9}, judge).groups.empty());
+}

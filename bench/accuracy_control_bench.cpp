@@ -2,7 +2,8 @@
 // Accuracy control on the labelled models of a folder with zoo.json (PTQ_DATA_DIR): searched on one
 // half of the samples, judged on the other, both ways round, beside a plain greedy search.
 //
-//   accuracy_control_bench [--max-drop 0.005] [--float-macs PERCENT] [--greedy] [--threads N] [NAME…]
+//   accuracy_control_bench [--max-drop 0.005] [--float-macs PERCENT] [--effort fast|balanced] [--greedy]
+//                         [--threads N] [NAME…]
 //
 // NAME: part of a model's path; without any, the models of kind `difficult`. One line per fold.
 
@@ -28,7 +29,7 @@ using clock_type = std::chrono::steady_clock;
 
 struct arguments {
   double max_drop = 0.005, float_macs = 1;
-  bool greedy = false;
+  bool greedy = false, balanced = false;
   int threads = 1;
   std::vector<std::string> names;
 };
@@ -112,11 +113,13 @@ void run_fold(const graph& g, const samples& calibration, const half& h, const a
   o.max_drop = a.max_drop;
   o.max_float_macs = a.float_macs;
   o.threads = o.quantize.threads = a.threads;
+  if (a.balanced) o.quantize.effort.level = effort::balanced;
   const auto begin = clock_type::now();
   const auto r = quantize_with_accuracy_control(g, dispatched_kernels(), calibration, h.search, o);
   const double wall = seconds_since(begin);
   const auto& f = r.found;
-  const auto before = judged(g, quantize(g, r.observed, o.quantize), h.unseen);
+  const auto before = judged(
+      g, quantize(g, dispatched_kernels(), calibration, o.quantize).network, h.unseen);
   const auto after = judged(g, r.network, h.unseen);
   std::printf("%-22s %-7s seen %5.2f %%  unseen %5.2f -> %5.2f %%  drop %+.2f +- %.2f  float MACs %5.1f %%  "
               "%d+%d evaluations  %5.1f s  us %.0f (int8 %.0f, float %.0f)%s\n",
@@ -125,10 +128,10 @@ void run_fold(const graph& g, const samples& calibration, const half& h, const a
               100 * after.drop.estimate, 100 * after.drop.half_width, 100 * f.chosen.float_macs,
               f.confirmations, f.validations, wall, f.chosen.us, f.costs.integer_us, f.costs.real_us,
               f.limited_by.empty() ? "" : (" limited by " + f.limited_by).c_str());
-  if (a.greedy) {
+  if (a.greedy && !a.balanced) {
     const auto start = clock_type::now();
     const trial models(g, r.observed, dispatched_kernels(), h.search.data,
-                       {.quantize = o.quantize, .threads = a.threads});
+                       {.quantize = r.options, .threads = a.threads});
     control::judge<trial> ask(models, h.search.labels, {.max_drop = a.max_drop});
     const int n = greedy_evaluations(models, ask);
     std::printf("%-22s greedy: %d evaluations  %5.1f s\n", name.c_str(), n, seconds_since(start));
@@ -147,6 +150,7 @@ int main(int argc, char** argv) try {
     else if (s == "--float-macs") a.float_macs = number() / 100;
     else if (s == "--threads") a.threads = static_cast<int>(number());
     else if (s == "--greedy") a.greedy = true;
+    else if (s == "--effort" && i + 1 < argc) a.balanced = std::string(argv[++i]) == "balanced";
     else a.names.push_back(s);
   }
   const char* dir = std::getenv("PTQ_DATA_DIR");

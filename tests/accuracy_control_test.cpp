@@ -146,6 +146,19 @@ TEST_CASE("the search gives back the groups that were damaged, and no other") {
   }
 }
 
+TEST_CASE("with effort balanced the damage is mended before the search, and nothing is given back") {
+  accuracy_control_options o{.max_drop = bound()};
+  CHECK(!controlled(pairs(true), o).found.chosen.restored.empty());
+  o.quantize.effort.level = effort::balanced;
+  const auto r = controlled(pairs(true), o);
+  CHECK(r.found.status == control::status::met);
+  CHECK(r.found.chosen.restored.empty());
+  bool equalised = false;
+  for (const auto& s : r.recovery.steps)
+    equalised = equalised || (s.kept && s.what.starts_with("cross-layer equalisation"));
+  CHECK(equalised);
+}
+
 TEST_CASE("behind a change gives the same bits as the whole network") {
   const auto g = pairs(true);
   const quantize_options options;

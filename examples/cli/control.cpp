@@ -88,7 +88,8 @@ controlled_result controlled(const ptq::graph& network, const ptq::samples& cali
                                                labelled_of(a, network), o);
   if (!known && !a.costs.empty()) write_costs(a.costs, r.found.costs);
   controlled_result c;
-  c.made = {std::move(r.network), std::move(r.observed)};
+  c.made = {std::move(r.network), std::move(r.observed), std::move(r.recovery),
+            std::move(r.options)};
   c.met = r.found.status == ptq::control::status::met;
   c.text = ptq::control::text(r.found);
   c.json = ptq::control::json(r.found);

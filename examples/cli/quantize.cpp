@@ -205,10 +205,10 @@ int quantize(const quantize_arguments& arguments) {
   auto options = options_of(a);
 
   const bool keeps = !a.calibration.empty() || !a.save_calibration.empty();
-  const bool as_told = keeps || a.data_free || a.controlled();
+  const bool as_told = keeps || a.data_free;
   if (as_told && a.given.contains("--effort") && a.effort != "fast")
     throw ptq::data_error("--effort " + a.effort +
-                          ": expected fast with a calibration file, --data-free or accuracy control");
+                          ": expected fast with a calibration file or --data-free");
   if (as_told) options.effort.level = ptq::effort::fast;
   if (keeps && a.data_free)
     throw ptq::data_error("--data-free: expected it without a file of calibration");

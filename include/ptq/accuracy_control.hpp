@@ -73,9 +73,39 @@ struct accuracy_control_result {
   graph network;
   statistics observed;
   control::outcome found;
+  recovery_report recovery = {};   // before the search, with more effort than `fast`
+  quantize_options options = {};   // those that the search quantized with
 };
 
 namespace control {
+
+/// quantize's two stages, observing what a mover yields as well: it needs a range of its own once the
+/// mover runs in float.
+struct watching_quantizer {
+  calibrate_options observations(const graph& g, const quantize_options& o) const {
+    auto watch = ptq::observations(g, o);
+    for (const auto& group : quantization::revertible_groups(quantization::place(g, o)))
+      for (const auto& v : group.values)
+        if (g.find(v) != none &&
+            std::find(watch.values.begin(), watch.values.end(), v) == watch.values.end())
+          watch.values.push_back(v);
+    return watch;
+  }
+  graph quantized(const graph& g, const statistics& s, const quantize_options& o) const {
+    return ptq::quantize(g, s, o);
+  }
+};
+
+/// The float network, statistics and options that the search quantizes with.
+template <class = void>
+quantize_result starting_point(const graph& g, const kernels::kernel_table& table,
+                               samples calibration, const quantize_options& o) {
+  const watching_quantizer quantizer;
+  if (o.effort.level == effort::fast)
+    return {g, calibrate(g, table, std::move(calibration), quantizer.observations(g, o)), {}, o};
+  auto r = recovering::flow(g, table, std::move(calibration), o, quantizer).prepared();
+  return {std::move(r.network), std::move(r.observed), std::move(r.report), std::move(r.options)};
+}
 
 /// Everything that an answer of the search depends on, as a number.
 template <class = void>
@@ -102,7 +132,8 @@ std::string identity_of(const graph& g, const statistics& observed,
                    static_cast<double>(o.ranking_subset_size),
                    static_cast<double>(o.max_iterations), o.max_latency_ms, o.min_speedup,
                    o.max_float_macs, static_cast<double>(o.quantize.preset),
-                   static_cast<double>(o.quantize.correction)})
+                   static_cast<double>(o.quantize.correction),
+                   static_cast<double>(o.quantize.effort.level)})
     number(x);
   text(o.metric.name);
   if (o.costs) text(cost_text(*o.costs));
@@ -198,7 +229,8 @@ void settle(const trial& models, search_result& r, double allowed_us,
 /// Quantizes, and gives groups back to float until the drop fits the bound.
 ///
 /// g        float, folded and fused
-/// calibration  as for quantize
+/// calibration  as for quantize; with more effort than `fast`, its steps on the float network and the
+///              ranges come first (biases and roundings are not optimised for each candidate)
 /// data     to judge on
 /// returns  the model; found.status says whether the bound is met, and what limits it otherwise
 /// throws   as quantize; data_error where labels and samples don't fit, or the journal or the costs
@@ -212,17 +244,13 @@ accuracy_control_result quantize_with_accuracy_control(const graph& g,
                                                        const labelled_samples& data,
                                                        const accuracy_control_options& o = {}) {
   using namespace control;
-  const auto placed = quantization::place(g, o.quantize);
-  auto watch = observations(g, o.quantize);
-  // What a mover yields needs a range of its own once the mover runs in float.
-  for (const auto& group : quantization::revertible_groups(placed))
-    for (const auto& v : group.values)
-      if (g.find(v) != none && std::find(watch.values.begin(), watch.values.end(), v) == watch.values.end())
-        watch.values.push_back(v);
   accuracy_control_result r;
-  r.observed = calibrate(g, table, std::move(calibration), watch);
-  const trial models(g, r.observed, table, data.data,
-                     {.quantize = o.quantize, .threads = o.threads, .memory = o.memory, .report = o.report});
+  auto start = starting_point(g, table, std::move(calibration), o.quantize);
+  r.observed = std::move(start.observed);
+  r.recovery = std::move(start.recovery);
+  r.options = std::move(start.options);
+  const trial models(std::move(start.network), r.observed, table, data.data,
+                     {.quantize = r.options, .threads = o.threads, .memory = o.memory, .report = o.report});
   judge<trial> ask(models, data.labels,
                    {.metric = o.metric,
                     .max_drop = o.max_drop,
@@ -230,7 +258,7 @@ accuracy_control_result quantize_with_accuracy_control(const graph& g,
                     .annotation_free = o.annotation_free,
                     .ranking_subset_size = o.ranking_subset_size,
                     .report = o.report});
-  if (!o.journal.empty()) ask.open(journal(o.journal, identity_of(g, r.observed, data, o)));
+  if (!o.journal.empty()) ask.open(journal(o.journal, identity_of(models.network(), r.observed, data, o)));
   const auto costs = o.costs ? *o.costs : costs_of(models, ask.notes());
   const auto shares = mac_shares(models, table);
   const auto scope = [&](const group_set& s) {

@@ -87,6 +87,25 @@ TEST_CASE(
         std::vector<std::string>{"a relu", "b", "d", "c"});
 }
 
+TEST_CASE("channels can be scaled through PReLU, resizing, padding and cutting within the plane") {
+  network n;
+  auto a = n.conv("a", n.input("x", {1, 3, 8, 8}), 3, 4, {}, 3);
+  auto p = n.add("prelu", op::binary{.kind = binary_kind::prelu, .act = {}}, {a, n.random("slope", {4, 1, 1})});
+  auto wide = n.add("pad", op::pad{}, {p, n.ints("by", {0, 0, 1, 1, 0, 0, 1, 1})});
+  auto cut = n.add("cut", op::slice{},
+                   {wide, n.ints("starts", {1}), n.ints("ends", {9}), n.ints("axes", {2})});
+  auto b = n.conv("b", cut, 4, 5, positive, 1);
+  // Channels are added here: what reads them has no column for them.
+  auto more = n.add("more", op::pad{}, {b, n.ints("by more", {0, 1, 0, 0, 0, 0, 0, 0})});
+  n.output(n.conv("y", more, 6, 2));
+  const auto g = n.done();
+  const auto groups = equalisable(g, equalisation::cross_layer);
+  CHECK(names(groups) == std::vector<std::string>{"a prelu"});
+  const auto [e, changed] = equalised(g, equalisation::cross_layer, all(g, {1, 40, 0.01f, 3}), half);
+  CHECK(changed == 1);
+  CHECK(ptq_test::outcome(e) == ptq_test::outcome(g));
+}
+
 TEST_CASE("equalised channels leave the float network equal to the bit") {
   const auto g = chain();
   auto seen = all(g, {1, 40, 0.01f, 3, 0, 700});

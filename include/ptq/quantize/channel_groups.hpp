@@ -6,8 +6,9 @@
 // a part of another's. This file finds what must be scaled at once; channel_scales.hpp scales it,
 // equalize.hpp says by how much.
 //
-// Followed: what commutes with positive factors, channel by channel: ReLU, leaky ReLU, pools, sums,
-// concatenations, means over the plane, moves that keep the channels on one axis.
+// Followed: what commutes with positive factors, channel by channel: ReLU, leaky ReLU, PReLU, pools,
+// sums, concatenations, means over the plane, resizing, padding with zeros and cutting within it, moves
+// that keep the channels on one axis.
 
 #include <algorithm>
 #include <cmath>
@@ -20,6 +21,7 @@
 
 #include <ptq/graph/graph.hpp>
 #include <ptq/quantize/channel_scales.hpp>
+#include <ptq/quantize/homogeneous.hpp>
 
 namespace ptq::quantization {
 
@@ -59,15 +61,8 @@ class channel_group_finder {
     const bool mine = t && t->type() == dtype::f32 && !g_[id].quant && edges_.single_consumer(id);
     return mine ? t : nullptr;
   }
-  /// Positive factors pass through: no bound from below but 0.
-  static bool homogeneous(const clamp& a) {
-    return (a.low == 0 || std::isinf(a.low)) && !(a.low > 0) && a.high > 0 &&
-           (std::isinf(a.high) || a.low == 0);
-  }
-  int rank(value_id id) const { return g_[id].shaped ? g_[id].dims.rank() : 0; }
-  std::int64_t extent(value_id id, int axis) const {
-    return axis < rank(id) ? g_[id].dims[axis] : unknown;
-  }
+  int rank(value_id id) const { return rank_of(g_, id); }
+  std::int64_t extent(value_id id, int axis) const { return extent_of(g_, id, axis); }
 
   std::optional<channel_group> around(const node& n) {
     group_ = {};
@@ -132,7 +127,7 @@ class channel_group_finder {
       add_member(p, c ? c->act.high : m ? m->act.high : clamp{}.high);
       return true;
     }
-    if (const auto* b = std::get_if<op::binary>(&n.what)) {
+    if (const auto* b = std::get_if<op::binary>(&n.what); b && b->kind != binary_kind::prelu) {
       if (b->kind != binary_kind::add || !homogeneous(b->act) || !alike(n)) return false;
       add_member(p, b->act.high);
       for (auto id : n.inputs) open_.push_back({id, p.axis, p.first});
@@ -140,7 +135,8 @@ class channel_group_finder {
     }
     if (const auto* c = std::get_if<op::concat>(&n.what)) return part_of(n, *c, p);
     if (!moves(n, p.axis)) return false;
-    if (std::holds_alternative<op::unary>(n.what)) add_member(p, clamp{}.high);
+    if (std::holds_alternative<op::unary>(n.what) || std::holds_alternative<op::binary>(n.what))
+      add_member(p, clamp{}.high);
     const auto axis = axis_before(n, p.axis);
     if (!axis) return false;
     open_.push_back({n.inputs[0], *axis, p.first});
@@ -170,7 +166,7 @@ class channel_group_finder {
       group_.readers.push_back({c.node, p.first});
       return true;
     }
-    if (const auto* b = std::get_if<op::binary>(&n.what)) {
+    if (const auto* b = std::get_if<op::binary>(&n.what); b && b->kind != binary_kind::prelu) {
       if (b->kind != binary_kind::add || !homogeneous(b->act) || !alike(n)) return false;
       open_.push_back({n.outputs[0], p.axis, p.first});
       return true;
@@ -219,19 +215,7 @@ class channel_group_finder {
     return false;
   }
 
-  /// f(s · x) = s · f(x), channel by channel.
-  bool moves(const node& n, int axis) const {
-    if (n.outputs.size() != 1) return false;
-    if (const auto* f = std::get_if<op::unary>(&n.what))
-      return f->kind == unary_kind::relu || f->kind == unary_kind::leaky_relu;
-    if (const auto* p = std::get_if<op::pool>(&n.what))
-      return axis == 1 && p->kind != pool_kind::lp;
-    if (const auto* r = std::get_if<op::reduce>(&n.what))
-      return r->kind == reduce_kind::mean || r->kind == reduce_kind::max;
-    return std::holds_alternative<op::identity>(n.what) ||
-           std::holds_alternative<op::reshape>(n.what) ||
-           std::holds_alternative<op::transpose>(n.what);
-  }
+  bool moves(const node& n, int axis) const { return takes_scaled_channels(g_, n, axis); }
 
   /// Where the channels lie on the other side of a move.
   std::optional<int> axis_behind(const node& n, int axis) const {
@@ -250,17 +234,7 @@ class channel_group_finder {
       return at == p.end() ? std::nullopt : std::optional(static_cast<int>(at - p.begin()));
     }
     if (std::holds_alternative<op::reshape>(n.what)) return across_reshape(here, axis, there);
-    // A mean over the plane leaves the channels on their axis.
-    if (std::holds_alternative<op::reduce>(n.what) && (axis != 1 || !over_plane(n))) return {};
     return axis;
-  }
-  bool over_plane(const node& n) const {
-    const auto* axes = n.inputs.size() > 1 ? g_.constant_of(n.inputs[1]) : nullptr;
-    if (!axes || axes->type() != dtype::s64 || axes->size() == 0) return false;
-    const auto of = axes->view<std::int64_t>();
-    return std::all_of(of.begin(), of.end(), [&](std::int64_t a) {
-      return (a < 0 ? a + rank(n.inputs[0]) : a) > 1;
-    });
   }
   /// The axis that holds the same channels: the last of both, or one with nothing but ones behind it.
   std::optional<int> across_reshape(value_id a, int axis, value_id b) const {

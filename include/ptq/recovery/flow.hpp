@@ -62,12 +62,34 @@ class flow {
   }
 
   struct outcome {
-    graph network;
+    graph network;  // quantized; of prepared(): float
     statistics observed;
     recovery_report report;
     quantize_options options;  // those that were kept
   };
+
   outcome run() {
+    auto observed = prepare();
+    auto q = quantizer_.quantized(network_, observed, options_);
+    if (options_.effort.level != effort::fast) q = relieved(std::move(q), observed);
+    if (wants_sequential()) q = corrected(std::move(q));
+    record_settings(q, options_);
+    return {std::move(q), std::move(observed), std::move(report_), std::move(options_)};
+  }
+
+  /// What a search starts from: the float network as the kept steps changed it, and its statistics.
+  outcome prepared() {
+    auto observed = prepare();
+    return {std::move(network_), std::move(observed), std::move(report_), std::move(options_)};
+  }
+
+ private:
+  static double db(double error) { return error > 0 ? -10 * std::log10(error) : INFINITY; }
+  void progress(const char* what) {
+    if (caller_report_) caller_report_(what, 0, 0);
+  }
+
+  statistics prepare() {
     const bool tries = options_.effort.level != effort::fast;
     if (tries) reshape_channels();
     progress("calibrate");
@@ -76,18 +98,7 @@ class flow {
     seen_ = collect(network_, table_, parts_.used, request);
     if (tries) choose_ranges();
     look_at_the_rest(request);
-    auto observed = resolve(seen_, quantizer_.observations(network_, options_).observer);
-    auto q = quantizer_.quantized(network_, observed, options_);
-    if (tries) q = relieved(std::move(q), observed);
-    if (wants_sequential()) q = corrected(std::move(q));
-    record_settings(q, options_);
-    return {std::move(q), std::move(observed), std::move(report_), std::move(options_)};
-  }
-
- private:
-  static double db(double error) { return error > 0 ? -10 * std::log10(error) : INFINITY; }
-  void progress(const char* what) {
-    if (caller_report_) caller_report_(what, 0, 0);
+    return resolve(seen_, quantizer_.observations(network_, options_).observer);
   }
 
   bool wants_sequential() const {

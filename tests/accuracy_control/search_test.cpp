@@ -56,6 +56,22 @@ struct world {
 
 }  // namespace
 
+TEST_CASE("of two models that are not fine the better one is told on samples that both saw") {
+  front_point whole, cut;
+  whole.found.agreement = 0.96;
+  whole.found.error = 0.03;
+  whole.found.parts = {{64, 0.90, 0.06}, {320, 0.96, 0.03}};
+  cut.found.agreement = 0.91;
+  cut.found.error = 0.05;
+  cut.found.parts = {{64, 0.91, 0.05}};
+  CHECK(better(cut, whole));
+  CHECK_FALSE(better(whole, cut));
+  // A standard error of the agreement, 3.7 points of 64 samples, counts more than the error does.
+  cut.found.parts = {{64, 0.80, 0.05}};
+  CHECK(better(whole, cut));
+  CHECK_FALSE(better(cut, whole));
+}
+
 TEST_CASE("the selection is the best of all subsets within both limits") {
   std::mt19937 random(7);
   for (int turn = 0; turn < 200; ++turn) {

@@ -5,7 +5,6 @@
 #include <array>
 #include <cmath>
 #include <cstring>
-#include <random>
 #include <vector>
 
 #include <ptq/kernels/reference.hpp>
@@ -17,6 +16,7 @@
 
 #include "network.hpp"
 #include "support/execute.hpp"
+#include "support/noise.hpp"
 
 namespace {
 
@@ -25,16 +25,7 @@ using namespace ptq::quantization;
 using ptq_test::network;
 using ptq_test::positive;
 
-samples images(std::int64_t count) {
-  return [count](std::int64_t i) -> std::optional<sample> {
-    if (i >= count) return std::nullopt;
-    tensor t(dtype::f32, {1, 3, 8, 8});
-    std::mt19937 random(static_cast<unsigned>(i) + 1);
-    std::normal_distribution<float> d(0.3f, 1);
-    for (auto& v : t.mutable_view<float>()) v = d(random);
-    return sample(t);
-  };
-}
+samples images(std::int64_t count) { return ptq_test::noise(count, {1, 3, 8, 8}, 0.3f); }
 
 /// x → a → relu → max pool → b (3×3, padded) → depthwise → c → mean → y
 graph chain() {

@@ -2,7 +2,6 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
-#include <random>
 #include <vector>
 
 #include <ptq/execute/sweep.hpp>
@@ -15,6 +14,7 @@
 #endif
 
 #include "network.hpp"
+#include "support/noise.hpp"
 
 namespace {
 
@@ -24,16 +24,7 @@ using ptq_test::positive;
 
 constexpr std::int64_t count = 12;
 
-samples images() {
-  return [](std::int64_t i) -> std::optional<sample> {
-    if (i >= count) return std::nullopt;
-    tensor t(dtype::f32, {1, 3, 8, 8});
-    std::mt19937 random(static_cast<unsigned>(i) + 1);
-    std::normal_distribution<float> d(0.3f, 1);
-    for (auto& v : t.mutable_view<float>()) v = d(random);
-    return sample(t);
-  };
-}
+samples images() { return ptq_test::noise(count, {1, 3, 8, 8}, 0.3f); }
 
 /// a → b + a → depthwise, strided → logits; b has no bias. One large weight per channel makes the
 /// others coarse, so that there is something to correct.

@@ -2,7 +2,6 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
-#include <random>
 #include <string>
 #include <vector>
 
@@ -15,22 +14,14 @@
 #endif
 
 #include "quantize/network.hpp"
+#include "support/noise.hpp"
 
 namespace {
 
 using namespace ptq;
 using ptq_test::network;
 
-samples images(std::int64_t count) {
-  return [count](std::int64_t i) -> std::optional<sample> {
-    if (i >= count) return std::nullopt;
-    tensor t(dtype::f32, {1, 3, 12, 12});
-    std::mt19937 random(static_cast<unsigned>(i) + 1);
-    std::normal_distribution<float> d(0, 1);
-    for (auto& v : t.mutable_view<float>()) v = d(random);
-    return sample(t);
-  };
-}
+samples images(std::int64_t count) { return ptq_test::noise(count, {1, 3, 12, 12}); }
 
 /// x → a → differ → wide → y. The eight channels of a are nearly the same number, and `differ`, which
 /// has few products, reads nothing but what they differ by: half a step of a's codes is as much.

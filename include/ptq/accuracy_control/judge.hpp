@@ -211,17 +211,22 @@ verdict judge<Trial>::summary(const std::vector<sample_result>& all) const {
 template <class Trial>
 verdict judge<Trial>::validate(const group_set& s) {
   std::vector<sample_result> all;
-  double missed = 0;
+  double missed = 0, error = 0;
+  std::vector<verdict::part> parts;
   for (std::int64_t begin = 0; begin < models_.count(); begin += part) {
     for (auto& r : results(s, begin)) {
       missed += 1 - r.agreement;
+      error += r.error;
       all.push_back(std::move(r));
     }
+    const auto n = static_cast<double>(all.size());
+    parts.push_back({static_cast<std::int64_t>(all.size()), 1 - missed / n, error / n});
     if (o_.report)
       o_.report("validate", static_cast<std::int64_t>(all.size()), models_.count());
     if (steered_ && !s.empty() && !can_reach(min_agreement(), missed, models_.count())) break;
   }
-  const auto v = summary(all);
+  auto v = summary(all);
+  v.parts = std::move(parts);
   if (s.empty()) steered_ = !resolves(v);
   return v;
 }

@@ -45,6 +45,13 @@ struct verdict {
   interval drop;
   double agreement = 0, error = 0, score = 0;
   std::int64_t n = 0;
+  /// The same of the first samples, for growing numbers of them: what two verdicts are compared by
+  /// where one saw more.
+  struct part {
+    std::int64_t n;
+    double agreement, error;
+  };
+  std::vector<part> parts = {};
 };
 
 struct search_questions {
@@ -79,12 +86,23 @@ struct search_result {
   int confirmations = 0, validations = 0;
 };
 
-/// A better verdict: fine ones before others, then the cheaper; of others, the one that agrees more.
+/// A better verdict: fine ones before others, then the cheaper; of others, on the samples that both
+/// saw, the one that agrees more by at least a standard error of the agreement, else the one of less
+/// error, which far fewer samples tell.
 inline bool better(const front_point& a, const front_point& b) {
   if (a.found.fine != b.found.fine) return a.found.fine;
   if (a.found.fine) return a.cost.us < b.cost.us;
-  if (a.found.agreement != b.found.agreement) return a.found.agreement > b.found.agreement;
-  return a.found.error < b.found.error;
+  verdict::part x{a.found.n, a.found.agreement, a.found.error},
+      y{b.found.n, b.found.agreement, b.found.error};
+  if (const auto both = std::min(a.found.parts.size(), b.found.parts.size()); both > 0) {
+    x = a.found.parts[both - 1];
+    y = b.found.parts[both - 1];
+  }
+  const double p = (x.agreement + y.agreement) / 2;
+  const auto n = static_cast<double>(std::max<std::int64_t>(std::min(x.n, y.n), 1));
+  const double apart = x.agreement - y.agreement;
+  if (std::fabs(apart) > std::sqrt(p * (1 - p) / n)) return apart > 0;
+  return x.error != y.error ? x.error < y.error : apart > 0;
 }
 
 class searcher {
@@ -220,11 +238,16 @@ class searcher {
     const auto& p = r_.points[r_.best];
     if (!may_validate())
       return "the number of validations (" + std::to_string(options_.max_validations) + ")";
-    const double all = ask_.price_of(every()).us;
-    if (all > options_.within.cost)
+    // Which limit the groups that remove error would pass by most.
+    double us = 0, macs = 0;
+    for (const auto& i : items_)
+      if (i.benefit > 0) us += i.cost, macs += i.macs;
+    const double over_us = us / std::max(options_.within.cost, 1e-9);
+    const double over_macs = macs / std::max(options_.within.macs, 1e-9);
+    if (over_us > 1 && over_us >= over_macs)
       return "the time limit: " + std::to_string(options_.within.cost) +
              " us may be given back, of which " + std::to_string(p.cost.us) + " are";
-    if (options_.within.macs < 1)
+    if (over_macs > 1)
       return "the share of multiply-accumulates in float: at most " +
              std::to_string(100 * options_.within.macs) + " %, of which " +
              std::to_string(100 * p.cost.macs) + " % are used";

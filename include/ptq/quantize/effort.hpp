@@ -33,7 +33,7 @@ struct effort_options {
   /// What the user chose and no step may change.
   bool fixed_preset = false, fixed_estimator = false, fixed_correction = false;
   /// Where the outputs' SQNR is below enough_db, layers may stay in float, with this share of the
-  /// multiply-accumulates at most; 0: none.
+  /// multiply-accumulates at most; 0: none. Of the targets npu and gna all stay in integers.
   double float_macs = 0.05, enough_db = 25;
   std::int64_t cache_mb = 512;  // memory for samples and activations; a temporary file beyond
 };

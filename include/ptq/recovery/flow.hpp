@@ -194,11 +194,13 @@ class flow {
     report_.samples = all;
   }
 
-  /// Where the error is large, a few layers that read the costliest codes stay in float.
+  /// Where the error is large, a few layers that read the costliest codes stay in float, but on devices
+  /// that take integers alone.
   graph relieved(graph q, const statistics& observed) {
     error_ = judge_.error(q);
     const auto& limits = options_.effort;
-    if (db(error_) >= limits.enough_db || !(limits.float_macs > 0) ||
+    const bool may = options_.target != target_device::npu && options_.target != target_device::gna;
+    if (!may || db(error_) >= limits.enough_db || !(limits.float_macs > 0) ||
         !options_.restored.nodes.empty())
       return q;
     progress("layers in float");

@@ -57,9 +57,8 @@ class held_back {
       const auto producer = edges.producer[static_cast<std::size_t>(id)];
       const bool scores = producer >= 0 && std::holds_alternative<op::softmax>(
                                                real.nodes[static_cast<std::size_t>(producer)].what);
-      names_.push_back(real[id].name);
-      if (scores)
-        names_.push_back(real[real.nodes[static_cast<std::size_t>(producer)].inputs[0]].name);
+      names_.push_back(
+          real[scores ? real.nodes[static_cast<std::size_t>(producer)].inputs[0] : id].name);
     }
     runner run(judged(real), table, {.threads = threads});
     for (std::int64_t i = 0; i < count(); ++i) {

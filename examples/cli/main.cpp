@@ -135,7 +135,7 @@ void add_control(App& c, cli::quantize_arguments& a) {
       ->type_name("S")
       ->check(CLI::PositiveNumber);
   group(c.add_option("--max-float-macs", a.max_float_macs,
-                     "At most this share of the multiply-accumulates in float; without a bound on accuracy or time, what balanced may leave there (5)"))
+                     "At most this share of the multiply-accumulates in float; without a bound on accuracy or time, what balanced may leave there (0)"))
       ->type_name("PERCENT")
       ->check(CLI::Range(0.0, 100.0));
   group(c.add_flag("--annotation-free", a.annotation_free,

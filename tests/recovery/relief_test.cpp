@@ -53,6 +53,7 @@ TEST_CASE("the layer whose codes cost most stays in float, and no other") {
   const auto g = cancelling();
   quantize_options o;
   o.effort.level = effort::balanced;
+  o.effort.float_macs = 0.05;
   const auto r = quantize(g, kernels::reference_kernels(), images(32), o);
   const auto* step = step_with(r, "in float");
   REQUIRE(step);

@@ -128,7 +128,7 @@ void run_fold(const graph& g, const samples& calibration, const half& h, const a
               100 * after.drop.estimate, 100 * after.drop.half_width, 100 * f.chosen.float_macs,
               f.confirmations, f.validations, wall, f.chosen.us, f.costs.integer_us, f.costs.real_us,
               f.limited_by.empty() ? "" : (" limited by " + f.limited_by).c_str());
-  if (a.greedy && !a.balanced) {
+  if (a.greedy) {
     const auto start = clock_type::now();
     const trial models(g, r.observed, dispatched_kernels(), h.search.data,
                        {.quantize = r.options, .threads = a.threads});
@@ -150,9 +150,15 @@ int main(int argc, char** argv) try {
     else if (s == "--float-macs") a.float_macs = number() / 100;
     else if (s == "--threads") a.threads = static_cast<int>(number());
     else if (s == "--greedy") a.greedy = true;
-    else if (s == "--effort" && i + 1 < argc) a.balanced = std::string(argv[++i]) == "balanced";
+    else if (s == "--effort") {
+      const std::string effort = i + 1 < argc ? argv[++i] : "";
+      if (effort != "fast" && effort != "balanced")
+        throw ptq::error("--effort: expected fast or balanced, got '" + effort + "'");
+      a.balanced = effort == "balanced";
+    }
     else a.names.push_back(s);
   }
+  if (a.greedy && a.balanced) throw ptq::error("--greedy: expected it with --effort fast");
   const char* dir = std::getenv("PTQ_DATA_DIR");
   if (dir == nullptr) {
     std::fprintf(stderr, "PTQ_DATA_DIR: expected a folder with zoo.json, got nothing\n");

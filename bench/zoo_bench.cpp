@@ -6,7 +6,8 @@
 //
 // usage: zoo_bench [--only NAME]... [--effort E] [--preset P] [--range-estimator E] [--json FILE]
 //        [--layers] [--steps] [--attribute SAMPLES] [--model-type transformer]
-//        [--weight-bits N] [--activation-bits N]; models and data are found through PTQ_DATA_DIR
+//        [--weight-bits N] [--activation-bits N] [--float-macs PERCENT]; models and data are found
+//        through PTQ_DATA_DIR
 
 #include <cmath>
 #include <cstdio>
@@ -199,6 +200,8 @@ arguments read_arguments(int argc, char** argv) {
       a.only.push_back(text);
     } else if (flag == "--attribute") {
       a.attribute = std::stoll(text);
+    } else if (flag == "--float-macs") {
+      a.options.effort.float_macs = std::stod(text) / 100;
     } else if (flag == "--weight-bits") {
       a.options.weights.bits = std::stoi(text);
     } else if (flag == "--activation-bits") {

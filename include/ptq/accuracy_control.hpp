@@ -29,6 +29,7 @@
 #include <ptq/accuracy_control/search.hpp>
 #include <ptq/accuracy_control/statistics.hpp>
 #include <ptq/quantize.hpp>
+#include <ptq/recovery/relief.hpp>
 #include <ptq/trial.hpp>
 
 namespace ptq {
@@ -180,20 +181,6 @@ cost_table costs_of(const trial& models, journal& notes) {
   return t;
 }
 
-/// Share of the multiply-accumulates of every node.
-template <class = void>
-std::map<std::string, double> mac_shares(const trial& models, const kernels::kernel_table& table) {
-  runner run(models.network(), table);
-  std::map<std::string, double> share;
-  double all = 0;
-  for (const auto& s : run.program_for(models.at(0)).steps) {
-    share[s.node] += static_cast<double>(s.macs);
-    all += static_cast<double>(s.macs);
-  }
-  for (auto& [name, macs] : share) macs = all > 0 ? macs / all : 0;
-  return share;
-}
-
 /// A latency bound is kept by measurement: while the chosen model is over it, the best of the cheaper
 /// ones takes its place.
 template <class = void>
@@ -229,8 +216,7 @@ void settle(const trial& models, search_result& r, double allowed_us,
 /// Quantizes, and gives groups back to float until the drop fits the bound.
 ///
 /// g        float, folded and fused
-/// calibration  as for quantize; with more effort than `fast`, its steps on the float network and the
-///              ranges come first (biases and roundings are not optimised for each candidate)
+/// calibration  as for quantize; with more effort than `fast`, what flow::prepared does comes first
 /// data     to judge on
 /// returns  the model; found.status says whether the bound is met, and what limits it otherwise
 /// throws   as quantize; data_error where labels and samples don't fit, or the journal or the costs
@@ -260,7 +246,7 @@ accuracy_control_result quantize_with_accuracy_control(const graph& g,
                     .report = o.report});
   if (!o.journal.empty()) ask.open(journal(o.journal, identity_of(models.network(), r.observed, data, o)));
   const auto costs = o.costs ? *o.costs : costs_of(models, ask.notes());
-  const auto shares = mac_shares(models, table);
+  const auto shares = recovering::macs_of(models.network(), models.at(0), table);
   const auto scope = [&](const group_set& s) {
     return quantization::scope_of(models.groups(), s, "").nodes;
   };

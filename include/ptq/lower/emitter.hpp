@@ -4,12 +4,9 @@
 // and the steps emitted. The functions in emit/ ask it for operands in the form that a kernel wants; it inserts the
 // conversion, once.
 
-#include <cassert>
-#include <cmath>
 #include <map>
 #include <memory>
 #include <optional>
-#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -19,6 +16,7 @@
 #include <ptq/graph/graph.hpp>
 #include <ptq/graph/print.hpp>
 #include <ptq/kernels/reference.hpp>
+#include <ptq/lower/constants.hpp>
 #include <ptq/lower/order.hpp>
 #include <ptq/lower/packed_weights.hpp>
 #include <ptq/lower/plain.hpp>
@@ -125,7 +123,7 @@ class emitter {
   int codes(value_id id, const order& o);
 
   /// Real numbers of a constant, dequantized if need be, in ONNX order.
-  tensor real_constant(value_id id) const;
+  tensor real_constant(value_id id) const { return real_numbers(at(id)); }
 
   /// A new slot for a result.
   int create(std::string name, dtype type, shape dims, order memory, std::optional<code> c = {});
@@ -221,14 +219,7 @@ inline int emitter::view(int of, std::string name, shape dims, order memory) {
 
 inline int emitter::add_constant(std::string name, const tensor& t, const order& o,
                                  std::optional<code> c) {
-  tensor laid = t;
-  if (!same_memory(t.dims(), o, plain_order(t.dims().rank()))) {
-    laid = tensor(t.type(), t.dims());
-    const auto args = copy_between(t.dims(), strides_in(t.dims(), plain_order(t.dims().rank())),
-                                   strides_in(t.dims(), o), static_cast<int>(size_of(t.type())));
-    const auto k = kernels::reference_kernels().copy(args);
-    k.run(k.object.get(), {.src = {t.data()}, .dst = laid.mutable_data()}, nullptr, {0, k.units});
-  }
+  tensor laid = laid_out(t, o);
   const int s = create(std::move(name), t.type(), t.dims(), o, c);
   storage_of(s).where = storage::place::constant;
   storage_of(s).constant = std::move(laid);
@@ -273,147 +264,6 @@ inline step& emitter::convert(const char* what, made k, int src, int dst) {
   return out_.steps.back();
 }
 
-inline int emitter::find(value_id id, bool as_codes, const order& o) const {
-  for (int s : forms_[static_cast<std::size_t>(id)])
-    if (slot_at(s).codes.has_value() == as_codes && same_memory(dims(id), slot_at(s).memory, o))
-      return s;
-  return -1;
-}
-
-inline order emitter::any_real_order(value_id id) const {
-  for (int s : forms_[static_cast<std::size_t>(id)])
-    if (!slot_at(s).codes) return slot_at(s).memory;
-  return order_of(id);
-}
-
-inline int emitter::reordered(int s, const order& o) {
-  const slot from = slot_at(s);
-  const int to = create(from.value, from.type, from.dims, o, from.codes);
-  const auto args = copy_between(from.dims, strides_in(from.dims, from.memory),
-                                 strides_in(from.dims, o), static_cast<int>(size_of(from.type)));
-  convert("Transpose", prepare(&kernels::kernel_table::copy, args), s, to);
-  return to;
-}
-
-inline tensor emitter::real_constant(value_id id) const {
-  const auto& v = at(id);
-  if (!v.quant) return *v.constant;
-  const auto& q = *v.quant;
-  const auto& codes = *v.constant;
-  tensor out(dtype::f32, codes.dims());
-  auto y = out.mutable_view<float>();
-  const auto strides = strides_of(codes.dims());
-  const auto n = codes.dims();
-  const auto fill = [&](auto x) {
-    for (std::size_t i = 0; i < y.size(); ++i) {
-      std::size_t c = 0;
-      if (q.per_channel())
-        c = (i / static_cast<std::size_t>(strides[static_cast<std::size_t>(q.axis)])) %
-            static_cast<std::size_t>(n[q.axis]);
-      y[i] = q.scale[c] * (static_cast<float>(x[i]) - static_cast<float>(q.zero_point[c]));
-    }
-  };
-  switch (codes.type()) {
-    case dtype::s8: fill(codes.view<std::int8_t>()); break;
-    case dtype::u8: fill(codes.view<std::uint8_t>()); break;
-    case dtype::s16: fill(codes.view<std::int16_t>()); break;
-    case dtype::u16: fill(codes.view<std::uint16_t>()); break;
-    case dtype::s32: fill(codes.view<std::int32_t>()); break;
-    case dtype::f8e4m3:
-    case dtype::f8e5m2: {
-      std::vector<float> x(y.size());
-      for (std::size_t i = 0; i < x.size(); ++i)
-        x[i] = float8_value(std::to_integer<std::uint8_t>(codes.data()[i]), codes.type());
-      fill(std::span<const float>(x));
-      break;
-    }
-    default:
-      throw shape_error("lower: constant '" + v.name + "': codes of type " + name_of(codes.type()));
-  }
-  return out;
-}
-
-inline int emitter::real(value_id id, const order& o) {
-  if (const int s = find(id, false, o); s >= 0) return s;
-  if (constant(id)) return remember(id, add_constant(at(id).name, real_constant(id), o));
-  for (int s : forms_[static_cast<std::size_t>(id)])
-    if (!slot_at(s).codes) return remember(id, reordered(s, o));
-  assert((has_codes(id) || has_wide_codes(id)) && "a value is read before it is produced");
-  const int from = codes(id, o);
-  const int to = create(at(id).name, dtype::f32, dims(id), slot_at(from).memory);
-  convert("DequantizeLinear",
-          prepare(has_codes(id) ? &kernels::kernel_table::dequantize
-                                : &kernels::kernel_table::wide_dequantize,
-                  {.size = dims(id).size(),
-                   .scale = codes_of(id).scale,
-                   .zero_point = codes_of(id).zero_point}),
-          from, to);
-  return remember(id, to);
-}
-
-inline int emitter::codes(value_id id, const order& o) {
-  if (const int s = find(id, true, o); s >= 0) return s;
-  if (const auto* t = constant(id)) {
-    tensor u = *t;
-    if (t->type() == dtype::s16) {
-      u = tensor(dtype::u16, t->dims());
-      auto y = u.mutable_view<std::uint16_t>();
-      const auto x = t->view<std::int16_t>();
-      for (std::size_t i = 0; i < y.size(); ++i) y[i] = static_cast<std::uint16_t>(x[i] + 32768);
-    }
-    if (t->type() == dtype::s8) {
-      u = tensor(dtype::u8, t->dims());
-      auto y = u.mutable_view<std::uint8_t>();
-      const auto x = t->view<std::int8_t>();
-      for (std::size_t i = 0; i < y.size(); ++i) y[i] = static_cast<std::uint8_t>(x[i] + 128);
-    }
-    return remember(id, add_constant(at(id).name, u, o, codes_of(id)));
-  }
-  for (int s : forms_[static_cast<std::size_t>(id)])
-    if (slot_at(s).codes) return remember(id, reordered(s, o));
-  assert(false && "codes of a value that has none");
-  return -1;
-}
-
-/// A Q and DQ of FP8: the numbers stay floats, of those that FP8 has.
-inline int emitter::rounded_to_grid(value_id id, int s) {
-  const auto& v = g_[id];
-  if (v.quant->per_channel())
-    throw unsupported("lower: value '" + v.name + "': activations in FP8 per channel have no kernel");
-  const int to = create(v.name, dtype::f32, v.dims, slot_at(s).memory);
-  auto kernel = plain_kernel(
-      "simulated FP8",
-      [scale = v.quant->scale[0], type = v.quant->type](const kernels::operands& io, work_range r) {
-        const auto* x = static_cast<const float*>(io.src[0]);
-        auto* y = static_cast<float*>(io.dst);
-        for (std::int64_t i = r.begin; i < r.end; ++i) y[i] = rounded_to_float8(x[i], scale, type);
-      },
-      v.dims.size());
-  convert("QuantizeLinear", std::move(kernel), s, to).note = simulated_note;
-  return to;
-}
-
-inline void emitter::produced(value_id id, int s) {
-  auto& v = g_[id];
-  if (v.quant && is_float8(v.quant->type) && v.type == dtype::f32 && !v.constant) {
-    s = rounded_to_grid(id, s);
-  } else if (!slot_at(s).codes && v.quant && v.type == dtype::f32) {
-    const bool wide = takes_wide_codes(v.quant);
-    if (!takes_codes(v.quant) && !wide)
-      throw unsupported("lower: value '" + v.name + "': activations with codes of type " +
-                        name_of(v.quant->type) + (v.quant->per_channel() ? ", per channel" : "") +
-                        " have no kernel");
-    const int q = create(v.name, codes_of(id).type, v.dims, slot_at(s).memory, codes_of(id));
-    convert("QuantizeLinear",
-            prepare(wide ? &kernels::kernel_table::wide_quantize : &kernels::kernel_table::quantize,
-                    {.size = v.dims.size(),
-                     .scale = codes_of(id).scale,
-                     .zero_point = codes_of(id).zero_point}),
-            s, q);
-    s = q;
-  }
-  remember(id, s);
-  out_.taps.push_back({static_cast<int>(out_.steps.size()) - 1, s});
-}
-
 }  // namespace ptq::lowering
+
+#include <ptq/lower/forms.hpp>  // definitions of the other half

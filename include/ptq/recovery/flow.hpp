@@ -71,6 +71,7 @@ class flow {
   outcome run() {
     auto observed = prepare();
     auto q = quantizer_.quantized(network_, observed, options_);
+    if (options_.effort.level != effort::fast || wants_sequential()) error_ = judge_.error(q);
     if (options_.effort.level != effort::fast) q = relieved(std::move(q), observed);
     if (wants_sequential()) q = corrected(std::move(q));
     record_settings(q, options_);
@@ -197,7 +198,6 @@ class flow {
   /// Where the error is large, a few layers that read the costliest codes stay in float, but on devices
   /// that take integers alone.
   graph relieved(graph q, const statistics& observed) {
-    error_ = judge_.error(q);
     const auto& limits = options_.effort;
     const bool may = options_.target != target_device::npu && options_.target != target_device::gna;
     if (!may || db(error_) >= limits.enough_db || !(limits.float_macs > 0) ||
@@ -250,7 +250,6 @@ class flow {
   }
 
   graph corrected(graph q) {
-    error_ = judge_.error(q);
     const bool forced = options_.correction == bias_correction::sequential;
     const auto used = parts_.used.count().value_or(0);
     const auto count = forced ? used : std::min(sweep_count, used);

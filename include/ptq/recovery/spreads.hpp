@@ -25,7 +25,9 @@ class spread_counter {
  public:
   explicit spread_counter(int axis) : axis_(axis) {}
 
+  /// Nothing where the value has no such axis, or no real numbers.
   void add(const tapped& t) {
+    if (t.type != dtype::f32 || t.dims.rank() <= axis_) return;
     const auto channels = t.dims[axis_];
     const auto stride = lowering::strides_in(t.dims, t.memory)[static_cast<std::size_t>(axis_)];
     most_.resize(u(channels));
@@ -71,17 +73,11 @@ inline quantization::channel_spreads spreads_of(
     const graph& g, const std::vector<quantization::channel_group>& groups, samples data,
     const kernels::kernel_table& table, int threads) {
   std::map<std::string, spread_counter, std::less<>> counters;
-  std::map<std::string, int, std::less<>> axes;
   for (const auto& group : groups)
-    for (const auto& m : group.members) {
-      counters.emplace(m.value, spread_counter(m.axis));
-      axes.emplace(m.value, m.axis);
-    }
+    for (const auto& m : group.members) counters.emplace(m.value, m.axis);
   runner run(g, table, {.threads = threads, .keep_values = true});
   const tap_function tap = [&](const tapped& t) {
-    const auto it = axes.find(t.value);
-    if (it == axes.end() || t.type != dtype::f32 || t.dims.rank() <= it->second) return;
-    counters.find(it->first)->second.add(t);
+    if (const auto it = counters.find(t.value); it != counters.end()) it->second.add(t);
   };
   data.rewind();
   for (auto s = data.next(); s; s = data.next()) run.run(*s, tap);

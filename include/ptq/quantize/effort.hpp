@@ -34,7 +34,7 @@ struct effort_options {
   bool fixed_preset = false, fixed_estimator = false, fixed_correction = false;
   /// Where the outputs' SQNR is below enough_db, layers may stay in float, with this share of the
   /// multiply-accumulates at most. 0, the default, is none: a few depthwise layers in float can make
-  /// a small network slower than float (mobilenet_v1_0.25: 1.69 ms, float 1.47). Of the targets npu and
+  /// a small network slower than float (mobilenet_v1_0.25: 1.67 ms, float 1.08). Of the targets npu and
   /// gna all stay in integers.
   double float_macs = 0, enough_db = 25;
   std::int64_t cache_mb = 512;  // memory for samples and activations; a temporary file beyond

@@ -23,6 +23,7 @@
 #include <ptq/data/kept_samples.hpp>
 #include <ptq/data/open.hpp>
 #include <ptq/dispatch.hpp>
+#include <ptq/graph/scores.hpp>
 
 namespace {
 
@@ -62,9 +63,16 @@ struct subject {
   ptq::graph network;
   ptq::samples evaluation, calibration;
   std::vector<std::int64_t> labels;
+  std::string output;               // what a final softmax reads, if there is one
   std::vector<ptq::tensor> scores;  // of the float model
   double float_seconds = 0;         // of one inference
 };
+
+/// The network that ends with the named value.
+ptq::graph ending_with(ptq::graph g, const std::string& name) {
+  g.outputs = {g.find(name)};
+  return ptq::pruned(std::move(g));
+}
 
 subject opened(const json& m, const std::string& root, std::int64_t limit) {
   constexpr std::int64_t calibration_samples = 300;  // NNCF's default subset
@@ -77,7 +85,8 @@ subject opened(const json& m, const std::string& root, std::int64_t limit) {
   s.evaluation = ptq::kept_samples(all, limit, memory);
   s.calibration = ptq::kept_samples(ptq::open_samples(options_of(m, root, "calibration")),
                                     m.value("calibration_records", calibration_samples), memory);
-  ptq::runner run(s.network, ptq::dispatched_kernels());
+  s.output = s.network[ptq::scores_of(s.network, ptq::uses(s.network), s.network.outputs[0])].name;
+  ptq::runner run(ending_with(s.network, s.output), ptq::dispatched_kernels());
   run.bind(*s.evaluation.at(0));
   const auto n = *s.evaluation.count();
   const auto start = seconds();
@@ -99,7 +108,7 @@ json measured(const subject& s, ptq::effort level) {
   const auto start = seconds();
   const auto made = ptq::quantize(s.network, ptq::dispatched_kernels(), s.calibration, options);
   const auto spent = seconds() - start;
-  ptq::runner run(made.network, ptq::dispatched_kernels());
+  ptq::runner run(ending_with(made.network, s.output), ptq::dispatched_kernels());
   std::vector<ptq::tensor> scores;
   ptq::distortion error;
   std::int64_t same = 0;

@@ -355,9 +355,9 @@ TEST_CASE("depthwise convolution equals the reference for every count of channel
 
 TEST_CASE(
     "depthwise convolution of few channels, whose pixels share registers, equals the reference") {
-  for (const std::int64_t c : {4, 8, 16})
+  for (const std::int64_t c : {4, 8, 16, 24, 40})
     for (const std::int64_t stride : {1, 2, 3})
-      for (std::int64_t w = 1; w <= 14; ++w) {
+      for (std::int64_t w = 1; w <= 19; ++w) {
         conv_geometry g = geometry({.batch = 2,
                                     .in_h = 4,
                                     .in_w = w,

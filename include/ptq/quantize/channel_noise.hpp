@@ -5,7 +5,8 @@
 //
 //   activations   Σ step² / 12 · Σ (w[c] · by[c])²          step: of every value of the group, which
 //                                                           its largest channel decides
-//   weights       step_w² / 12 · Σ variance[c] / by[c]²     step_w: of the output's own weights
+//   weights       Σ (lost[c] / by[c])² · variance[c]        lost: what rounding w[c] · by[c] to the grid of
+//                                                           the output's own weights takes from it
 //   signal        Σ w[c]² · variance[c]
 //
 // The noises of different groups hardly depend on each other, and whatever the layers behind make of
@@ -74,6 +75,12 @@ class group_noise {
     return top * (m.seen->negative ? 2 : 1) / 255;
   }
 
+  static float factor_of(const channel_group::reader& r, std::span<const float> by,
+                         std::size_t input) {
+    const auto c = static_cast<std::size_t>(static_cast<std::int64_t>(input) - r.first);
+    return c < by.size() ? by[c] : 1.0f;
+  }
+
   double of_reader(const channel_group::reader& r, std::span<const float> by,
                    double rounding) const {
     const auto& n = g_.nodes[static_cast<std::size_t>(r.node)];
@@ -85,28 +92,27 @@ class group_noise {
     if (conv)
       for (int i = 2; i < w.dims().rank(); ++i) inner *= static_cast<std::size_t>(w.dims()[i]);
     const auto v = w.view<float>();
-    const auto channels = by.size();
+    const auto input_of = [&](std::size_t o, std::size_t t) { return depthwise ? o : t / inner; };
     std::vector<double> noise, signal;
     for (std::size_t o = 0; o < view.channels; ++o) {
-      double activations = 0, spread = 0, heard = 0;
       float top = 0;
+      for (std::size_t t = 0; t < view.taps; ++t)
+        top = std::max(top, std::fabs(v[view.at(o, t)] * factor_of(r, by, input_of(o, t))));
+      constexpr double codes = 127;
+      const double step = static_cast<double>(top) / codes;
+      double activations = 0, weights = 0, heard = 0;
       for (std::size_t t = 0; t < view.taps; ++t) {
-        const auto input = depthwise ? o : t / inner;
-        const auto c = static_cast<std::size_t>(static_cast<std::int64_t>(input) - r.first);
-        const float weight = v[view.at(o, t)];
-        if (c >= channels) {  // of another group
-          top = std::max(top, std::fabs(weight));
-          continue;
-        }
-        const float scaled = weight * by[c];
-        top = std::max(top, std::fabs(scaled));
-        activations += square(static_cast<double>(scaled));
-        spread += variance_[c] / square(static_cast<double>(by[c]));
-        heard += square(static_cast<double>(weight)) * variance_[c];
+        const auto c = static_cast<std::size_t>(static_cast<std::int64_t>(input_of(o, t)) - r.first);
+        if (c >= by.size()) continue;  // of another group
+        const auto w_real = static_cast<double>(v[view.at(o, t)]);
+        const double factor = static_cast<double>(by[c]), scaled = w_real * factor;
+        activations += square(scaled);
+        const double lost = step > 0 ? step * std::nearbyint(scaled / step) - scaled : 0;
+        weights += square(lost / factor) * variance_[c];
+        heard += square(w_real) * variance_[c];
       }
       if (heard == 0) continue;
-      constexpr double codes = 127;
-      noise.push_back(rounding * activations + square(static_cast<double>(top) / codes) / 12 * spread);
+      noise.push_back(rounding * activations + weights);
       signal.push_back(heard);
     }
     if (noise.empty()) return 0;

@@ -19,6 +19,7 @@
 #include <ptq/data/samples.hpp>
 #include <ptq/execute.hpp>
 #include <ptq/graph/graph.hpp>
+#include <ptq/graph/scores.hpp>
 #include <ptq/kernels/table.hpp>
 
 namespace ptq::recovering {
@@ -54,11 +55,7 @@ class held_back {
     const uses edges(real);
     for (auto id : real.outputs) {
       if (real[id].type != dtype::f32 || real[id].constant) continue;
-      const auto producer = edges.producer[static_cast<std::size_t>(id)];
-      const bool scores = producer >= 0 && std::holds_alternative<op::softmax>(
-                                               real.nodes[static_cast<std::size_t>(producer)].what);
-      names_.push_back(
-          real[scores ? real.nodes[static_cast<std::size_t>(producer)].inputs[0] : id].name);
+      names_.push_back(real[scores_of(real, edges, id)].name);
     }
     runner run(judged(real), table, {.threads = threads});
     for (std::int64_t i = 0; i < count(); ++i) {

@@ -11,9 +11,10 @@
 // three output pixels that it touches; other filters fill slots in order. A unit is one output row
 // times some blocks of channels.
 //
-// Where a 3×3 filter's 8 or 16 channels would leave a register half empty, it holds 4 or 2
-// neighbouring output pixels side by side: a block is then all channels of those pixels.
+// Where a 3×3 filter's few channels would leave a register half empty, neighbouring output pixels lie
+// in it side by side: the channels of 2, 4 or 8 pixels are cut into blocks as if they were one pixel's.
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 
@@ -47,16 +48,25 @@ struct depthwise_kernel {
   using ints = typename S::ints;
   static constexpr int width = 4 * S::lanes;
 
-  /// A block's bytes of one pixel. Only a source of fewer channels than the narrowest register has
-  /// to be copied.
+  /// A block's bytes of one pixel. A source of fewer channels than the narrowest register is loaded
+  /// under a mask, or copied where there is none.
   template <bool Whole>
   static PTQ_ALWAYS_INLINE ints load(const std::uint8_t* p, const depthwise_run& r) {
     if constexpr (Whole || S::lanes > 4) return S::load(p);
     if (r.to.columns == width) return S::load(p);
+#if defined(__AVX512BW__) && defined(__AVX512VL__)
+    if constexpr (width == 16) return _mm_maskz_loadu_epi8(first_lanes(r.to.columns), p);
+#endif
     std::uint8_t few[width] = {};
     copy_few<S, largest_part(width)>(few, p, r.to.columns);
     return S::load(few);
   }
+
+#if defined(__AVX512BW__) && defined(__AVX512VL__)
+  static PTQ_ALWAYS_INLINE __mmask16 first_lanes(std::int64_t n) {
+    return static_cast<__mmask16>((1u << n) - 1u);
+  }
+#endif
 
   static PTQ_ALWAYS_INLINE void start(ints* acc, const depthwise_run& r) {
     unrolled<4>([&](auto v) PTQ_INLINE_LAMBDA {
@@ -88,6 +98,12 @@ struct depthwise_kernel {
     if constexpr (Whole) {
       S::store(y, packed);
     } else {
+#if defined(__AVX512BW__) && defined(__AVX512VL__)
+      if constexpr (width == 16) {
+        const auto lanes = static_cast<__mmask16>(first_lanes(r.to.columns) & ~first_lanes(r.skip));
+        return _mm_mask_storeu_epi8(y, lanes, packed);
+      }
+#endif
       std::uint8_t few[width];
       S::store(few, packed);
       copy_few<S, largest_part(width)>(y + r.skip, few + r.skip, r.to.columns - r.skip);
@@ -142,9 +158,19 @@ struct depthwise_kernel {
     if constexpr (Side == 1) {
       return load<Whole>(inside ? row + x * pitch : r.padding, r);
     } else {
+      if (pitch == 0) return S::load(r.padding);
       if (inside && r.stride == 1) return S::load(row + x * pitch);
 #if XSIMD_WITH_AVX2
-      if (inside) return load_pieces<Side>(row + x * pitch, r.stride * pitch);
+      if constexpr (width == 32)
+        if (inside) return load_pieces<Side>(row + x * pitch, r.stride * pitch);
+#endif
+#if defined(__AVX512BW__)
+      if constexpr (width == 64) {
+        const std::int64_t begin = std::max<std::int64_t>(-x * pitch - r.channel, 0);
+        const std::int64_t end = std::min<std::int64_t>((r.in_w - x) * pitch - r.channel, width);
+        const std::uint64_t lanes = end > begin ? ~0ull >> (width - (end - begin)) << begin : 0;
+        return _mm512_mask_loadu_epi8(S::load(r.padding), lanes, row + x * pitch);
+      }
 #endif
       std::uint8_t few[width];
       for (int i = 0; i < Side; ++i, x += r.stride)
@@ -219,11 +245,19 @@ struct depthwise_kernel {
     }
   }
 
-  template <int Side>  // 1, or 2 or 4 where registers have 32 bytes
+  template <int Side>  // 1; 2 or 4 where registers have 32 bytes, 4 or 8 where they have 64
   static PTQ_ALWAYS_INLINE void run_side(const depthwise_run& r) {
     if (r.skip > 0 || r.to.columns < width) return run_columns<false, Side>(r);
+    using walk = depthwise_walk<S, Way>;
     if constexpr (Side == 1)
-      if (depthwise_walk<S, Way>::takes(r)) return depthwise_walk<S, Way>::run(r);
+      if (walk::takes(r)) return walk::run(r);
+    if constexpr (Side > 1 && width == 64)
+      if (walk::takes(r)) {
+        const auto at = [&](const std::uint8_t* row, std::int64_t pitch, std::int64_t x)
+                            PTQ_INLINE_LAMBDA { return row_of<true, Side>(r, row, pitch, x); };
+        return epilogue<S>::is_bare(*r.rule) ? walk::template walk_groups<true>(r, at)
+                                             : walk::template walk_groups<false>(r, at);
+      }
     run_columns<true, Side>(r);
   }
 
@@ -231,6 +265,10 @@ struct depthwise_kernel {
     if constexpr (width == 32 && register_bytes<typename S::isa> == 32) {
       if (r.side == 2) return run_side<2>(r);
       if (r.side == 4) return run_side<4>(r);
+    }
+    if constexpr (width == 64) {
+      if (r.side == 4) return run_side<4>(r);
+      if (r.side == 8) return run_side<8>(r);
     }
     if (columns3) return run_side<1>(r);
     r.skip > 0 || r.to.columns < width ? run_slots<false>(r) : run_slots<true>(r);

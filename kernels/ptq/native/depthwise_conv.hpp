@@ -61,6 +61,7 @@ struct depthwise_row {
     r.to.columns = b.columns;
     r.skip = b.skip;
     r.side = d.side;
+    r.channel = b.channel;
     return r;
   }
 
@@ -76,13 +77,15 @@ struct depthwise_row {
     run_depthwise_block<Isa>(r, b, true);
     const std::int64_t rest = d.g.out_w % d.side, last = d.g.out_w - d.side;
     if (rest == 0) return;
-    // one more register, whose first pixels are there already
+    // one more group, whose first pixels are there already
+    const std::int64_t done = (d.side - rest) * d.g.out_c - b.channel;
+    if (done >= b.columns) return;
     const std::int64_t at = last * d.g.dst_pixel();
     const std::int64_t element = d.rule.what == epilogue_rule::kind::reals ? 4 : 1;
     r.left += last * r.stride;
     r.to.dst = static_cast<std::byte*>(r.to.dst) + at * element;
     if (r.to.residual) r.to.residual += at;
-    r.skip = (d.side - rest) * d.g.out_c;
+    r.skip = std::max<std::int64_t>(done, 0);
     r.count = 1;
     run_depthwise_block<Isa>(r, b, true);
   }
@@ -164,7 +167,8 @@ kernels::prepared prepare_qdepthwise(const kernels::qconv_args& a) {
     d.blocks_per_unit = (d.blocks_per_unit + 1) / 2;
   d.parts = (d.blocks + d.blocks_per_unit - 1) / d.blocks_per_unit;
 
-  const std::int64_t padded = (g.out_c + 15) / 16 * 16 + 64;  // blocks overlap by less than 64
+  // blocks overlap by less than 64
+  const std::int64_t padded = (d.side * g.out_c + 15) / 16 * 16 + 64;
   block_layout<Isa> own, packed;
   own.template add<depthwise_object>(1);
   const std::size_t blocks_at = own.template add<depthwise_block>(d.blocks);

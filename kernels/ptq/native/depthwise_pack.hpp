@@ -36,7 +36,7 @@ struct depthwise_object {
   bool columns3 = false;    // the 3×3 form
   std::int64_t groups = 1;  // groups of four slots
   std::int64_t repeat = 1;  // output channels per input channel
-  std::int64_t side = 1;    // output pixels side by side in a register (3×3 only)
+  std::int64_t side = 1;    // output pixels side by side (3×3 only)
   std::int64_t blocks = 1, blocks_per_unit = 1, parts = 1;
   const depthwise_block* block = nullptr;
   const depthwise_slot* slot = nullptr;  // [4 · groups]
@@ -125,21 +125,26 @@ PTQ_ALWAYS_INLINE void pack_depthwise_weights(std::int8_t* group, const depthwis
   put(simd < Isa, register_bytes<Isa> == 0 ? 0 : 16 > {});
 }
 
-/// Pixels that a register holds side by side, see depthwise.hpp.
+/// Pixels side by side, see depthwise.hpp.
 template <class Isa>
 std::int64_t pixels_side_by_side(const depthwise_object& d) noexcept {
   const kernels::conv_geometry& g = d.g;
-  // only where tests have run it: wider registers take 16 channels as a narrower one
-  if (register_bytes<Isa> != 32 || !d.columns3 || d.repeat != 1) return 1;
-  if ((g.out_c != 8 && g.out_c != 16) || g.dst_pixel() != g.out_c) return 1;
-  if (g.stride_w == 1 && g.src_pixel() != g.in_c) return 1;  // neighbours are loaded as one
-  return g.out_w >= 32 / g.out_c ? 32 / g.out_c : 1;
+  if (register_bytes<Isa> < 32 || !d.columns3 || d.repeat != 1 || g.dst_pixel() != g.out_c) return 1;
+  // neighbours are loaded as one
+  if ((g.stride_w == 1 || register_bytes<Isa> == 64) && g.src_pixel() != g.in_c) return 1;
+  std::int64_t side = 1;
+  if (register_bytes<Isa> == 32 && (g.out_c == 8 || g.out_c == 16)) side = 32 / g.out_c;
+  if (register_bytes<Isa> == 64 && g.stride_w == 1) {
+    if (g.out_c == 16) side = 4;
+    if (g.out_c == 8 || g.out_c == 24 || g.out_c == 40) side = 8;
+  }
+  return g.out_w >= side ? side : 1;
 }
 
 /// The filter of a block's column.
 inline std::int64_t filter_of(const depthwise_object& d, const depthwise_block& b,
                               std::int64_t column) noexcept {
-  return d.side == 1 ? b.channel + column : column % d.g.out_c;
+  return d.side == 1 ? b.channel + column : (b.channel + column) % d.g.out_c;
 }
 
 /// Whether a block's weights may be multiplied as bytes.

@@ -21,7 +21,8 @@ struct depthwise_run {
   std::int64_t groups = 1, first = 0, count = 0;
   std::int64_t in_w = 0, left = 0,
                stride = 1;  // 3×3 only: image width, column of the first tap of pixel `first`
-  std::int64_t side = 1;    // pixels that a register holds: `count` counts registers
+  // Pixels side by side: `count` counts groups of them, and a block starts at byte `channel` of one.
+  std::int64_t side = 1, channel = 0;
   const std::uint8_t* padding = nullptr;
   const std::int8_t* weights = nullptr;
   const std::int32_t* bias = nullptr;
@@ -192,6 +193,37 @@ struct depthwise_walk {
         pixels<2, Bare>(r, e, y, {c, b, a});
         if (--left == 0) return;
       }
+    }
+  }
+
+  /// Pixels side by side, stride 1: a register holds a block's bytes of one group of them, and its
+  /// columns are the groups one and two pixels further on.
+  ///
+  /// at  (row, bytes from pixel to pixel, column) → the bytes there, also beside the image
+  template <bool Bare, class Border>
+  static void walk_groups(const depthwise_run& run, Border at) {
+    const shared r = {run.weights, run.bias, run.multiplier, run.to.stride};
+    const epilogue<S> e(*run.rule);
+    auto* y = static_cast<std::uint8_t*>(run.to.dst);
+    const std::int64_t reach = run.side + 1;  // from a group's first column to its last
+    const std::uint8_t* const row[3] = {run.tap[0], run.tap[1], run.tap[2]};
+    const std::int64_t pitch[3] = {run.pitch[0], run.pitch[1], run.pitch[2]};
+    std::int64_t x = run.left;
+    for (std::int64_t i = 0; i < run.count; ++i, x += run.side) {
+      const bool inside = x >= 0 && x + reach < run.in_w;
+      ints column[3][4];
+      unrolled<3>([&](auto k) PTQ_INLINE_LAMBDA {
+        constexpr int tap = decltype(k)::value;
+        ints t[4];
+        unrolled<3>([&](auto v) PTQ_INLINE_LAMBDA {
+          constexpr int j = decltype(v)::value;
+          t[j] = in_register(inside ? S::load(row[j] + (x + tap) * pitch[j])
+                                    : at(row[j], pitch[j], x + tap));
+        });
+        t[3] = t[1];
+        S::interleave(t, column[tap]);
+      });
+      pixels<1, Bare>(r, e, y, {column[0], column[1], column[2]});
     }
   }
 

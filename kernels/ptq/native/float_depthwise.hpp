@@ -7,7 +7,7 @@
 // the image, a tap is an offset from the pixel's corner; at the border each tap has an address of
 // its own, that of a row of zeros outside the image. The last channels are covered by stepping
 // back, so that nothing beyond a pixel is read: overlapping lanes compute the same bits twice.
-// Fewer channels than lanes go through a copy.
+// Fewer channels than lanes are loaded under a mask, or through a copy where there are no masks.
 
 #include <cstddef>
 #include <cstdint>
@@ -49,6 +49,10 @@ struct sources {
 /// `some` < lanes: only so many channels exist.
 template <class Isa>
 PTQ_ALWAYS_INLINE f32s<Isa> load_some(const float* p, std::int64_t some) {
+#if defined(__AVX512F__)
+  if constexpr (lanes<Isa> == 16)
+    return _mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << some) - 1u), p);
+#endif
   alignas(64) float part[static_cast<std::size_t>(lanes<Isa>)] = {};
   for (std::int64_t i = 0; i < some; ++i) part[i] = p[i];
   return f32s<Isa>::load_aligned(part);

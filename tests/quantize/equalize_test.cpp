@@ -226,7 +226,7 @@ TEST_CASE("a group takes the share that leaves least noise, or stays as it is") 
   constexpr std::array alphas{0.25, 0.5, 0.75, 1.0};
   const auto uneven = all(g, {100, 1, 1, 1, 1, 1});
   const std::vector<float> as_is(6, 1.0f);
-  const auto by = best_factors(g, a, uneven, alphas);
+  const auto by = best_factors(g, a, uneven, alphas, 0.05);
   REQUIRE(by);
   const group_noise noise(g, a, uneven);
   CHECK(noise.of(*by) < noise.of(as_is));
@@ -246,7 +246,7 @@ TEST_CASE("channels and weights of one size stay as they are") {
   const auto groups = equalisable(g, equalisation::cross_layer);
   REQUIRE(groups.size() == 1);
   const channel_spreads seen{{"a", spread({3, 3, 3})}};
-  CHECK_FALSE(best_factors(g, groups[0], seen, std::array{0.25, 0.5, 0.75, 1.0}));
+  CHECK_FALSE(best_factors(g, groups[0], seen, std::array{0.25, 0.5, 0.75, 1.0}, 0.05));
 }
 
 TEST_CASE("noise of a group is what rounding its codes and its readers' weights gives") {
@@ -259,14 +259,81 @@ TEST_CASE("noise of a group is what rounding its codes and its readers' weights 
   const auto groups = equalisable(g, equalisation::cross_layer);
   REQUIRE(groups.size() == 1);
   const channel_spreads seen{{"a", {{51, 102}, {9, 16}, true}}};
-  // step 204 / 255, weights' step 2 / 127; heard 4 · 9 + 16
-  const double activations = 0.8 * 0.8 / 12 * 5, weights = 4.0 / (127.0 * 127.0) / 12 * 25;
+  // step 204 / 255; weights' step 2 / 127, of which 1 is 63.5: half a step is lost; heard 4 · 9 + 16
+  const double activations = 0.8 * 0.8 / 12 * 5, weights = 1.0 / (127.0 * 127.0) * 16;
   CHECK(group_noise(g, groups[0], seen).of(std::vector<float>{1, 1}) ==
         doctest::Approx((activations + weights) / 52));
-  // Channel 1 halved: codes of 102 / 255, its weight doubled.
-  const double finer = 0.4 * 0.4 / 12 * 8, spread_out = 4.0 / (127.0 * 127.0) / 12 * 13;
+  // Channel 1 halved: codes of 102 / 255, its weight doubled and exact.
   CHECK(group_noise(g, groups[0], seen).of(std::vector<float>{1, 2}) ==
-        doctest::Approx((finer + spread_out) / 52));
+        doctest::Approx(0.4 * 0.4 / 12 * 8 / 52));
+}
+
+TEST_CASE("a product of two activations takes the factors of one of them") {
+  network n;
+  auto x = n.input("x", {1, 3, 8, 8});
+  auto a = n.conv("a", x, 3, 4, {}, 3);
+  auto gate = n.unary("gate", n.conv("b", n.average("mean", x), 3, 4), unary_kind::sigmoid);
+  auto m = n.binary("m", a, gate, binary_kind::mul);  // the gate has one number for each channel
+  auto c = n.conv("c", m, 4, 4, {}, 1);
+  n.output(n.conv("y", n.binary("square", c, c, binary_kind::mul), 4, 2));
+  const auto g = n.done();
+  const auto groups = equalisable(g, equalisation::cross_layer);
+  CHECK(names(groups) == std::vector<std::string>{"a m"});
+  const auto sizes = spread({1, 40, 0.01f, 3});
+  const auto [e, changed] =
+      equalised(g, equalisation::cross_layer, {{"a", sizes}, {"m", sizes}}, half);
+  CHECK(changed == 1);
+  CHECK(ptq_test::outcome(e) == ptq_test::outcome(g));
+}
+
+namespace {
+
+/// x → h → GELU → y, four numbers a row; the third of h is `outlier` times as large, and undone in y
+graph perceptron(float outlier) {
+  network n;
+  auto h = n.linear("h", n.input("x", {1, 7, 4}), 4, 4);
+  n.output(n.linear("y", n.unary("gelu", h, unary_kind::gelu), 4, 3));
+  auto g = n.done();
+  auto up = g[g.find("h.w")].constant->mutable_view<float>();
+  auto down = g[g.find("y.w")].constant->mutable_view<float>();
+  for (std::size_t i = 0; i < 4; ++i) up[4 * i + 2] *= outlier;
+  for (std::size_t o = 0; o < 3; ++o) down[3 * 2 + o] /= outlier;
+  return g;
+}
+
+}  // namespace
+
+TEST_CASE("behind a GELU a product takes the factors, and goes where it has none") {
+  const auto g = perceptron(1);
+  const auto with = with_products(g);
+  CHECK(with.nodes.size() == g.nodes.size() + 1);
+  CHECK(names(equalisable(with, equalisation::product)) == std::vector<std::string>{"gelu_scaled"});
+  CHECK(equalisable(with, equalisation::cross_layer).empty());
+  const auto without = without_ones(with);
+  CHECK(without.nodes.size() == g.nodes.size());
+  CHECK(ptq_test::outcome(without) == ptq_test::outcome(g));
+  const auto [e, changed] = equalised(with, equalisation::product,
+                                      {{"gelu_scaled", spread({1, 1, 900, 1})}}, half);
+  CHECK(changed == 1);
+  CHECK(without_ones(e).nodes.size() == with.nodes.size());
+  CHECK(ptq_test::outcome(e) == ptq_test::outcome(g));
+}
+
+TEST_CASE("with effort balanced outliers behind a GELU get a product of their own") {
+  const auto g = perceptron(256);
+  quantize_options o;
+  o.effort.level = effort::balanced;
+  const auto data = [](std::int64_t count) { return ptq_test::noise(count, {1, 7, 4}, 1.0f); };
+  const auto r = quantize(g, kernels::reference_kernels(), data(48), o);
+  bool kept = false;
+  for (const auto& s : r.recovery.steps)
+    kept = kept || (s.kept && s.what == "SmoothQuant behind activations, 1 of 1 groups");
+  CHECK(kept);
+  CHECK(r.network.find("gelu_scaled") != none);
+  const auto judge = recovering::held_back(g, kernels::reference_kernels(),
+                                           kept_samples(data(48), 48, 1 << 20), 1, 1 << 20);
+  CHECK(judge.error(r.network) <
+        0.5 * judge.error(quantize(g, kernels::reference_kernels(), data(48), {}).network));
 }
 
 TEST_CASE("with effort balanced a damaged network is quantized as well as the sound one") {

@@ -8,7 +8,7 @@
 //
 // Followed: what commutes with positive factors, channel by channel: ReLU, leaky ReLU, PReLU, pools,
 // sums, concatenations, means over the plane, resizing, padding with zeros and cutting within it, moves
-// that keep the channels on one axis.
+// that keep the channels on one axis; a product of two activations takes the factors of one of them.
 
 #include <algorithm>
 #include <cmath>
@@ -22,6 +22,7 @@
 #include <ptq/graph/graph.hpp>
 #include <ptq/quantize/channel_scales.hpp>
 #include <ptq/quantize/homogeneous.hpp>
+#include <ptq/quantize/products.hpp>
 
 namespace ptq::quantization {
 
@@ -99,6 +100,12 @@ class channel_group_finder {
       if (w->dims().rank() != 1) return {};
       channels = w->size();
       axis = rank(n.outputs[0]) - 1;
+    } else if (const auto* b = std::get_if<op::binary>(&n.what)) {
+      const int at = factor_axis(w->dims());
+      if (b->kind != binary_kind::mul || !homogeneous(b->act) || at < 0) return {};
+      channels = w->size();
+      axis = rank(n.outputs[0]) - w->dims().rank() + at;
+      if (axis < 0 || extent(n.outputs[0], axis) != channels) return {};
     } else {
       return {};
     }
@@ -128,7 +135,15 @@ class channel_group_finder {
       return true;
     }
     if (const auto* b = std::get_if<op::binary>(&n.what); b && b->kind != binary_kind::prelu) {
-      if (b->kind != binary_kind::add || !homogeneous(b->act) || !alike(n)) return false;
+      if (!homogeneous(b->act)) return false;
+      if (b->kind == binary_kind::mul) {
+        const auto id = scaled_factor(n, p);
+        if (id == none) return false;
+        add_member(p, b->act.high);
+        open_.push_back({id, p.axis, p.first});
+        return true;
+      }
+      if (b->kind != binary_kind::add || !alike(n)) return false;
       add_member(p, b->act.high);
       for (auto id : n.inputs) open_.push_back({id, p.axis, p.first});
       return true;
@@ -167,7 +182,10 @@ class channel_group_finder {
       return true;
     }
     if (const auto* b = std::get_if<op::binary>(&n.what); b && b->kind != binary_kind::prelu) {
-      if (b->kind != binary_kind::add || !homogeneous(b->act) || !alike(n)) return false;
+      if (!homogeneous(b->act)) return false;
+      if (b->kind == binary_kind::mul ? scaled_factor(n, p) != p.id
+                                      : b->kind != binary_kind::add || !alike(n))
+        return false;
       open_.push_back({n.outputs[0], p.axis, p.first});
       return true;
     }
@@ -177,6 +195,25 @@ class channel_group_finder {
     if (!axis) return false;
     open_.push_back({n.outputs[0], *axis, p.first});
     return true;
+  }
+
+  /// Of a product of two activations, the one that takes the group's factors: one that has them
+  /// already, or what a layer makes for this product alone. None if there is no such, or both have them.
+  value_id scaled_factor(const node& n, const place& p) const {
+    const auto a = n.inputs[0], b = n.inputs[1];
+    const auto has = [&](value_id id) { return seen_.contains({id, p.axis, p.first}); };
+    if (a == b || g_[a].constant || g_[b].constant || (has(a) && has(b))) return none;
+    const auto whole = [&](value_id id) {
+      return g_[id].shaped && g_[id].dims == g_[n.outputs[0]].dims;
+    };
+    for (auto id : {a, b})
+      if (has(id)) return whole(id) ? id : none;
+    for (auto id : {b, a}) {
+      const auto producer = edges_.producer[u(id)];
+      if (whole(id) && producer >= 0 && edges_.single_consumer(id) && made_by(g_.nodes[u(producer)]))
+        return id;
+    }
+    return none;
   }
 
   /// A sum of two values of one shape.

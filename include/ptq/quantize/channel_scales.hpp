@@ -14,6 +14,7 @@
 #include <vector>
 
 #include <ptq/graph/graph.hpp>
+#include <ptq/quantize/products.hpp>
 
 namespace ptq::quantization {
 
@@ -30,7 +31,7 @@ struct channel_group {
     std::int32_t node = 0;
     std::int64_t first = 0;
   };
-  std::vector<std::int32_t> producers;  // convolutions, products with constant weights, layer-norms
+  std::vector<std::int32_t> producers;  // convolutions, products with constant weights or factors, layer-norms
   std::vector<member> members;          // in the order of the search; the first is a producer's
   std::vector<reader> readers;          // convolutions and products
   std::int64_t channels = 0;
@@ -92,7 +93,9 @@ inline void divide_channels(graph& g, const channel_group& s, std::span<const fl
     const auto& p = g.nodes[static_cast<std::size_t>(index)];
     const auto* m = std::get_if<op::matmul>(&p.what);
     const auto down = [&](std::size_t c) { return 1.0f / by[c]; };
-    scale_axis(*g[p.inputs[1]].constant, m && !m->trans_b ? 1 : 0, down);
+    auto& w = *g[p.inputs[1]].constant;
+    const bool factors = std::holds_alternative<op::binary>(p.what);
+    scale_axis(w, factors ? factor_axis(w.dims()) : m && !m->trans_b ? 1 : 0, down);
     if (p.inputs.size() > 2 && p.inputs[2] != none) {
       auto& b = *g[p.inputs[2]].constant;
       scale_axis(b, b.dims().rank() - 1, down);

@@ -101,7 +101,8 @@ inline std::vector<float> equalising_factors(const channel_sizes& s, double alph
 enum class equalisation : std::uint8_t {
   cross_layer,  // what convolutions and products hand to others
   bounded,      // likewise, below the bound of an activation
-  smooth        // what layer-norms hand to products
+  smooth,       // what layer-norms hand to products
+  product       // what a product with constant factors hands to others (products.hpp)
 };
 
 /// The groups of one kind.
@@ -111,7 +112,11 @@ inline std::vector<channel_group> equalisable(const graph& g, equalisation what)
     const bool norm = std::any_of(s.producers.begin(), s.producers.end(), [&](std::int32_t p) {
       return std::holds_alternative<op::layer_norm>(g.nodes[static_cast<std::size_t>(p)].what);
     });
-    const auto kind = norm          ? equalisation::smooth
+    const bool product = std::any_of(s.producers.begin(), s.producers.end(), [&](std::int32_t p) {
+      return std::holds_alternative<op::binary>(g.nodes[static_cast<std::size_t>(p)].what);
+    });
+    const auto kind = product       ? equalisation::product
+                      : norm        ? equalisation::smooth
                       : s.bounded() ? equalisation::bounded
                                     : equalisation::cross_layer;
     if (kind == what) some.push_back(std::move(s));
@@ -119,16 +124,16 @@ inline std::vector<channel_group> equalisable(const graph& g, equalisation what)
   return some;
 }
 
-/// Factors of the α that leaves the least noise; none where nothing gains.
+/// Factors of the α that leaves the least noise; none where not this share of it goes.
 inline std::optional<std::vector<float>> best_factors(const graph& g, const channel_group& group,
                                                       const channel_spreads& seen,
-                                                      std::span<const double> alphas) {
+                                                      std::span<const double> alphas,
+                                                      double gain) {
   const auto sizes = sizes_of(g, group, seen);
   if (!sizes) return {};
   const group_noise noise(g, group, seen);
   const std::vector<float> as_is(static_cast<std::size_t>(group.channels), 1.0f);
-  // Below a twentieth a gain is less than what the estimate is worth.
-  double least = 0.95 * noise.of(as_is);
+  double least = (1 - gain) * noise.of(as_is);
   std::optional<std::vector<float>> best;
   for (double alpha : alphas) {
     auto by = equalising_factors(*sizes, alpha, group.bounded());
@@ -148,11 +153,13 @@ inline std::optional<std::vector<float>> best_factors(const graph& g, const chan
 /// exact   the float outputs are equal to the bit, but beyond the bounds of bounded groups
 inline std::pair<graph, int> equalised(graph g, equalisation what, const channel_spreads& seen,
                                        std::span<const double> alphas) {
+  // Below a twentieth a gain is less than what the estimate is worth; a product costs time as well.
+  const double gain = what == equalisation::product ? 0.5 : 0.05;
   int changed = 0;
   // Back to front: a layer's rows have their final scale before its columns are looked at.
   const auto groups = equalisable(g, what);
   for (std::size_t i = groups.size(); i-- > 0;)
-    if (const auto by = best_factors(g, groups[i], seen, alphas)) {
+    if (const auto by = best_factors(g, groups[i], seen, alphas, gain)) {
       divide_channels(g, groups[i], *by);
       ++changed;
     }

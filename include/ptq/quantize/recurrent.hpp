@@ -47,6 +47,14 @@ inline bool stays_within_one(const op::recurrent& o) {
   return std::all_of(o.functions.begin(), o.functions.end(), bounded);
 }
 
+/// Why no recurrent layer runs on the codes that the options ask for; empty if they do.
+inline std::string refusal(const quantize_options& options) {
+  const auto weights = weight_grid_of(options);
+  const auto activations = activation_grid_of(options);
+  const bool fits = weights.bits <= 8 && activations.bits == 8 && !weights.type && !activations.type;
+  return fits ? "" : "recurrent layers have kernels of 8-bit integers alone";
+}
+
 /// Why the layer stays in float; empty if it need not.
 inline std::string refusal(const graph& g, const node& n) {
   namespace port = op::recurrent_port;
@@ -72,10 +80,12 @@ inline std::vector<recurrent_layer> recurrent_layers(const graph& g, const quant
   using namespace detail_recurrent;
   std::vector<recurrent_layer> layers;
   const auto ignored = ignored_nodes(g, options.ignored);
+  const auto codes = refusal(options);
   for (std::size_t i = 0; i < g.nodes.size(); ++i) {
     const auto& n = g.nodes[i];
     if (!std::holds_alternative<op::recurrent>(n.what)) continue;
-    if (const auto why = ignored[i].empty() ? refusal(g, n) : ignored[i]; !why.empty()) {
+    const auto why = !ignored[i].empty() ? ignored[i] : !codes.empty() ? codes : refusal(g, n);
+    if (!why.empty()) {
       if (reasons) (*reasons)[n.name] = why;
       continue;
     }

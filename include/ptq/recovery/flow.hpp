@@ -41,6 +41,10 @@ namespace ptq::recovering {
 /// before, and a sweep costs two inferences of each.
 inline constexpr std::int64_t scout_count = 32, sweep_count = 64;
 
+/// Share of the error that a step must take away: less than 2 % a few dozen samples do not tell. What
+/// runs in float for it costs time, and must be worth more.
+inline constexpr double least_gain = 0.02, least_float_gain = 0.1;
+
 /// What quantizes from statistics: observations(g, o) and quantized(g, statistics, o).
 template <class Q>
 class flow {
@@ -109,8 +113,8 @@ class flow {
 
   /// Notes a step; true if it is kept.
   ///
-  /// gain  least share of the error that must go; less than 2 % a few dozen samples do not tell
-  bool decide(std::string what, double error, bool forced = false, double gain = 0.02) {
+  /// gain  least share of the error that must go
+  bool decide(std::string what, double error, bool forced = false, double gain = least_gain) {
     const bool kept = forced || error < (1 - gain) * error_;
     report_.steps.push_back({std::move(what), db(error_), db(error), kept, ""});
     if (kept) error_ = error;
@@ -138,27 +142,35 @@ class flow {
 
   void equalise(const std::string& name, quantization::equalisation what,
                 std::span<const double> alphas) {
-    const auto groups = quantization::equalisable(network_, what);
+    const bool product = what == quantization::equalisation::product;
+    const auto base = product ? quantization::with_products(network_) : network_;
+    const auto groups = quantization::equalisable(base, what);
     if (groups.empty()) return;
-    const auto seen = spreads_of(network_, groups, few(), table_, options_.threads);
-    auto [g, changed] = quantization::equalised(network_, what, seen, alphas);
+    const auto seen = spreads_of(base, groups, few(), table_, options_.threads);
+    auto [g, changed] = quantization::equalised(base, what, seen, alphas);
     if (changed == 0) return;
+    g = quantization::without_ones(std::move(g));
     const auto share =
         ", " + std::to_string(changed) + " of " + std::to_string(groups.size()) + " groups";
-    if (decide(name + share, tried(g))) network_ = std::move(g);
+    // what runs in float for it costs time
+    const double gain = product ? least_float_gain : least_gain;
+    if (decide(name + share, tried(g), false, gain)) network_ = std::move(g);
   }
 
   void reshape_channels() {
     progress("equalise");
     using enum quantization::equalisation;
-    const auto any = [&](auto what) { return !quantization::equalisable(network_, what).empty(); };
-    if (!any(cross_layer) && !any(bounded) && !any(smooth)) return;
+    if (quantization::channel_group_finder(quantization::with_products(network_)).find().empty())
+      return;
     error_ = tried(network_);
     // From a quarter of the spread to all of it; SmoothQuant's half for outliers, NNCF's 0.95.
     constexpr std::array alphas{0.25, 0.5, 0.75, 1.0};
     constexpr std::array smooth_alphas{0.5, 0.65, 0.8, 0.95};
+    // Outliers of a few positions, as behind GELU, make larger α look better than they are.
+    constexpr std::array product_alphas{0.5};
     equalise("cross-layer equalisation", cross_layer, alphas);
     equalise("equalisation below bounds", bounded, alphas);
+    equalise("SmoothQuant behind activations", product, product_alphas);
     equalise("SmoothQuant", smooth, smooth_alphas);
   }
 
@@ -212,12 +224,11 @@ class flow {
     o.restored = quantization::scope_of(groups, found.groups,
                                         "the codes it would read cost too much accuracy");
     auto better = quantizer_.quantized(network_, observed, o);
-    constexpr double least_relief = 0.1;  // what layers in float cost in time must be worth it
     char share[16];
     std::snprintf(share, sizeof share, "%.1f", 100 * found.macs);
     if (!decide("inputs of " + std::to_string(o.restored.nodes.size()) + " layers in float, " +
                     share + " % of the products",
-                judge_.error(better), false, least_relief))
+                judge_.error(better), false, least_float_gain))
       return q;
     options_ = std::move(o);
     return better;

@@ -181,6 +181,11 @@ class channel_group_finder {
       group_.readers.push_back({c.node, p.first});
       return true;
     }
+    if (std::holds_alternative<op::recurrent>(n.what)) {
+      if (c.port != 0 || p.axis != rank(p.id) - 1 || !own(n, 1)) return false;
+      group_.readers.push_back({c.node, p.first});
+      return true;
+    }
     if (const auto* b = std::get_if<op::binary>(&n.what); b && b->kind != binary_kind::prelu) {
       if (!homogeneous(b->act)) return false;
       if (b->kind == binary_kind::mul ? scaled_factor(n, p) != p.id

@@ -33,7 +33,7 @@ struct channel_group {
   };
   std::vector<std::int32_t> producers;  // convolutions, products with constant weights or factors, layer-norms
   std::vector<member> members;          // in the order of the search; the first is a producer's
-  std::vector<reader> readers;          // convolutions and products
+  std::vector<reader> readers;          // convolutions, products, recurrent layers
   std::int64_t channels = 0;
 
   bool bounded() const {
@@ -57,7 +57,8 @@ void scale_axis(tensor& t, int axis, Scale by) {
 inline int input_axis(const node& n) {
   const auto* m = std::get_if<op::matmul>(&n.what);
   const auto* c = std::get_if<op::conv>(&n.what);
-  return m ? (m->trans_b ? 1 : 0) : c->groups == 1 ? 1 : 0;
+  if (m) return m->trans_b ? 1 : 0;
+  return !c ? 2 : c->groups == 1 ? 1 : 0;  // of a recurrent layer: [directions, rows, inputs]
 }
 
 /// Largest magnitude of the readers' weights for every channel that they read; nothing for depthwise

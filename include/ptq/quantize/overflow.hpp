@@ -39,6 +39,8 @@ inline weight_view view_of(const node& n, const shape& w) {
   const auto* m = std::get_if<op::matmul>(&n.what);
   const auto extent = [&](int i) { return static_cast<std::size_t>(w[i]); };
   if (m && !m->trans_b) return {1, extent(1), extent(0), 1, extent(1), extent(0)};
+  if (std::holds_alternative<op::recurrent>(n.what))  // [directions, rows, taps]
+    return {1, extent(0) * extent(1), extent(2), extent(2), 1, extent(2)};
   const std::size_t channels = extent(0);
   const std::size_t taps = channels ? static_cast<std::size_t>(w.size()) / channels : 0;
   const auto* c = std::get_if<op::conv>(&n.what);

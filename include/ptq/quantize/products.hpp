@@ -1,9 +1,10 @@
 #pragma once
 // SPDX-License-Identifier: Apache-2.0
-// Products that take the factors of equalisation where nothing else can: y = f(x) · 1 behind a GELU, a
-// SiLU, a product of two activations and their like, before the layers that read it. Outliers of a few
-// channels are the rule there, and f does not commute with factors. f and its product run in float, so
-// that codes are rounded once, behind them.
+// Products that take the factors of equalisation where nothing else can: y = x · 1 behind a GELU, a
+// SiLU, a product of two activations and their like, and behind the network's inputs, before the layers
+// that read it. Outliers of a few channels are the rule behind a GELU, which does not commute with
+// factors; features and spectra come in all sizes. The product and what makes x run in float, so that
+// codes are rounded once, behind them.
 
 #include <algorithm>
 #include <cstdint>
@@ -22,7 +23,9 @@ namespace ptq::quantization {
 inline int read_axis(const graph& g, const node& n, value_id x) {
   if (n.inputs.size() < 2 || n.inputs[0] != x || !g.constant_of(n.inputs[1])) return -1;
   if (std::holds_alternative<op::conv>(n.what)) return 1;
-  return std::holds_alternative<op::matmul>(n.what) ? rank_of(g, x) - 1 : -1;
+  const bool rows =
+      std::holds_alternative<op::matmul>(n.what) || std::holds_alternative<op::recurrent>(n.what);
+  return rows ? rank_of(g, x) - 1 : -1;
 }
 
 /// Axis of a constant that holds one factor for each channel; −1 if it holds anything else.
@@ -43,32 +46,32 @@ inline int product_axis(const graph& g, const uses& edges, value_id id) {
   if (edges.is_output[static_cast<std::size_t>(id)]) return -1;
   for (const auto& c : edges.consumers[static_cast<std::size_t>(id)]) {
     const auto& n = g.nodes[static_cast<std::size_t>(c.node)];
-    const bool rows = std::holds_alternative<op::reshape>(n.what) && rank_of(g, id) > 0;
-    const int a = rows ? rank_of(g, id) - 1 : read_axis(g, n, id);
+    const bool moved = std::holds_alternative<op::reshape>(n.what) ||
+                       std::holds_alternative<op::transpose>(n.what);
+    const int a = moved ? rank_of(g, id) - 1 : read_axis(g, n, id);
     if (a < 0 || (axis >= 0 && a != axis)) return -1;
     axis = a;
   }
   return axis;
 }
 
+/// Whether an operator computes what factors don't pass through.
+inline bool stops_factors(const graph& g, const node& n) {
+  if (const auto* b = std::get_if<op::binary>(&n.what))
+    return b->kind == binary_kind::mul && !g.constant_of(n.inputs[0]) && !g.constant_of(n.inputs[1]);
+  const auto* f = std::get_if<op::unary>(&n.what);
+  return f && f->kind != unary_kind::relu && f->kind != unary_kind::leaky_relu &&
+         traits_of(g, n).what == trait::lookup;
+}
+
 /// A product by ones behind every value that factors can't be folded into; names end in _scaled.
 inline graph with_products(graph g) {
   const uses edges(g);
   std::vector<node> nodes;
-  for (auto& n : g.nodes) {
-    nodes.push_back(std::move(n));
-    const auto& made = nodes.back();
-    const auto* f = std::get_if<op::unary>(&made.what);
-    const auto* b = std::get_if<op::binary>(&made.what);
-    const bool table = f && traits_of(g, made).what == trait::lookup &&
-                       f->kind != unary_kind::relu && f->kind != unary_kind::leaky_relu;
-    const bool product = b && b->kind == binary_kind::mul && !g.constant_of(made.inputs[0]) &&
-                         !g.constant_of(made.inputs[1]);
-    if (!table && !product) continue;
-    const auto x = made.outputs[0];
+  const auto insert = [&](value_id x) {
     const int axis = g[x].type == dtype::f32 ? product_axis(g, edges, x) : -1;
     const auto channels = axis < 0 ? unknown : extent_of(g, x, axis);
-    if (channels < 2) continue;
+    if (channels < 2) return;
     std::vector<std::int64_t> dims(static_cast<std::size_t>(rank_of(g, x) - axis), 1);
     dims[0] = channels;
     tensor ones(dtype::f32, shape(dims));
@@ -81,12 +84,15 @@ inline graph with_products(graph g) {
       const auto reader = static_cast<std::size_t>(c.node);  // behind: not moved yet
       g.nodes[reader].inputs[static_cast<std::size_t>(c.port)] = scaled;
     }
-    node by;
-    by.name = g[scaled].name;
-    by.what = op::binary{.kind = binary_kind::mul, .act = {}};
-    by.inputs = {x, factors};
-    by.outputs = {scaled};
-    nodes.push_back(std::move(by));
+    nodes.push_back({g[scaled].name, op::binary{.kind = binary_kind::mul, .act = {}}, {x, factors},
+                     {scaled}, ""});
+  };
+  for (auto x : g.inputs)
+    if (!g[x].constant) insert(x);
+  for (auto& n : g.nodes) {
+    const bool stops = stops_factors(g, n);
+    nodes.push_back(std::move(n));
+    if (stops) insert(nodes.back().outputs[0]);
   }
   g.nodes = std::move(nodes);
   return g;

@@ -104,8 +104,15 @@ class window_mean {
   /// x[0] + x[step] + … (n terms): eight partial sums, so that the additions overlap.
   static double strided_sum(const float* x, std::int64_t n, std::int64_t step) {
     std::array<double, 8> part{};
-    for (std::int64_t i = 0; i < n; ++i)
-      part[static_cast<std::size_t>(i & 7)] += static_cast<double>(x[i * step]);
+    std::int64_t i = 0;
+    if (step == 1)
+      for (; i + 8 <= n; i += 8, x += 8)
+        for (std::size_t k = 0; k < 8; ++k) part[k] += static_cast<double>(x[k]);
+    else
+      for (; i + 8 <= n; i += 8, x += 8 * step)
+        for (std::size_t k = 0; k < 8; ++k)
+          part[k] += static_cast<double>(x[static_cast<std::int64_t>(k) * step]);
+    for (std::size_t k = 0; i < n; ++i, ++k, x += step) part[k] += static_cast<double>(*x);
     return ((part[0] + part[1]) + (part[2] + part[3])) +
            ((part[4] + part[5]) + (part[6] + part[7]));
   }

@@ -39,7 +39,7 @@ namespace ptq::recovering {
 
 /// Samples that a step is tried on, and that correction sweeps over: means and ranges settle long
 /// before, and a sweep costs two inferences of each.
-inline constexpr std::int64_t scout_count = 32, sweep_count = 64;
+inline constexpr std::int64_t scout_count = 32, sweep_count = 40;
 
 /// Share of the error that a step must take away: less than 2 % a few dozen samples do not tell. What
 /// runs in float for it costs time, and must be worth more.
@@ -140,13 +140,13 @@ class flow {
         network_, resolve(seen_, quantizer_.observations(network_, o).observer), o);
   }
 
+  /// seen  of all groups' values: a step that is kept scales none of another group's
   void equalise(const std::string& name, quantization::equalisation what,
-                std::span<const double> alphas) {
+                std::span<const double> alphas, const quantization::channel_spreads& seen) {
     const bool product = what == quantization::equalisation::product;
     const auto base = product ? quantization::with_products(network_) : network_;
     const auto groups = quantization::equalisable(base, what);
     if (groups.empty()) return;
-    const auto seen = spreads_of(base, groups, few(), table_, options_.threads);
     auto [g, changed] = quantization::equalised(base, what, seen, alphas);
     if (changed == 0) return;
     g = quantization::without_ones(std::move(g));
@@ -160,18 +160,20 @@ class flow {
   void reshape_channels() {
     progress("equalise");
     using enum quantization::equalisation;
-    if (quantization::channel_group_finder(quantization::with_products(network_)).find().empty())
-      return;
+    const auto base = quantization::with_products(network_);
+    const auto groups = quantization::channel_group_finder(base).find();
+    if (groups.empty()) return;
+    const auto seen = spreads_of(base, groups, few(), table_, options_.threads);
     error_ = tried(network_);
     // From a quarter of the spread to all of it; SmoothQuant's half for outliers, NNCF's 0.95.
     constexpr std::array alphas{0.25, 0.5, 0.75, 1.0};
     constexpr std::array smooth_alphas{0.5, 0.65, 0.8, 0.95};
     // Outliers of a few positions, as behind GELU, make larger α look better than they are.
     constexpr std::array product_alphas{0.5};
-    equalise("cross-layer equalisation", cross_layer, alphas);
-    equalise("equalisation below bounds", bounded, alphas);
-    equalise("SmoothQuant behind activations", product, product_alphas);
-    equalise("SmoothQuant", smooth, smooth_alphas);
+    equalise("cross-layer equalisation", cross_layer, alphas, seen);
+    equalise("equalisation below bounds", bounded, alphas, seen);
+    equalise("SmoothQuant by products", product, product_alphas, seen);
+    equalise("SmoothQuant", smooth, smooth_alphas, seen);
   }
 
   /// All pairs of preset and estimator that the user left open: asymmetric codes often pay off with

@@ -2,8 +2,8 @@
 // Accuracy control on the labelled models of a folder with zoo.json (PTQ_DATA_DIR): searched on one
 // half of the samples, judged on the other, both ways round, beside a plain greedy search.
 //
-//   accuracy_control_bench [--max-drop 0.005] [--float-macs PERCENT] [--effort fast|balanced] [--greedy]
-//                         [--threads N] [NAME…]
+//   accuracy_control_bench [--max-drop 0.005] [--float-macs PERCENT] [--effort fast|balanced]
+//                          [--tune] [--greedy] [--threads N] [NAME…]
 //
 // NAME: part of a model's path; without any, the models of kind `difficult`. One line per fold.
 
@@ -29,7 +29,7 @@ using clock_type = std::chrono::steady_clock;
 
 struct arguments {
   double max_drop = 0.005, float_macs = 1;
-  bool greedy = false, balanced = false;
+  bool greedy = false, balanced = false, tune = false;
   int threads = 1;
   std::vector<std::string> names;
 };
@@ -114,6 +114,7 @@ void run_fold(const graph& g, const samples& calibration, const half& h, const a
   o.max_float_macs = a.float_macs;
   o.threads = o.quantize.threads = a.threads;
   if (a.balanced) o.quantize.effort.level = effort::balanced;
+  o.quantize.effort.tune = a.tune;
   const auto begin = clock_type::now();
   const auto r = quantize_with_accuracy_control(g, dispatched_kernels(), calibration, h.search, o);
   const double wall = seconds_since(begin);
@@ -150,6 +151,8 @@ int main(int argc, char** argv) try {
     else if (s == "--float-macs") a.float_macs = number() / 100;
     else if (s == "--threads") a.threads = static_cast<int>(number());
     else if (s == "--greedy") a.greedy = true;
+    else if (s == "--tune")
+      a.tune = true;
     else if (s == "--effort") {
       const std::string effort = i + 1 < argc ? argv[++i] : "";
       if (effort != "fast" && effort != "balanced")

@@ -159,6 +159,23 @@ TEST_CASE("with effort balanced the damage is mended before the search, and noth
   CHECK(equalised);
 }
 
+TEST_CASE("asked to tune, the search starts from the preset and ranges that cost least") {
+  accuracy_control_options o{.max_drop = 1.0};
+  o.quantize.effort.tune = true;
+  const auto r = controlled(pairs(false), o);
+  const auto tried = [&](const std::string& what) {
+    return std::ranges::any_of(r.recovery.steps,
+                               [&](const auto& s) { return s.what.find(what) != std::string::npos; });
+  };
+  CHECK(tried("preset mixed"));
+  CHECK(tried("ranges minmax"));
+  CHECK_FALSE(tried("equalisation"));
+  const auto kept = std::ranges::count_if(r.recovery.steps, [](const auto& s) { return s.kept; });
+  const auto plain = quantize_options{};
+  CHECK((kept > 0) == (r.options.preset != plain.preset ||
+                       r.options.activations.estimator != plain.activations.estimator));
+}
+
 TEST_CASE("behind a change gives the same bits as the whole network") {
   const auto g = pairs(true);
   const quantize_options options;
@@ -176,11 +193,11 @@ TEST_CASE("behind a change gives the same bits as the whole network") {
   }
   CHECK(shorter + 2 >= candidates.size());  // all but those of the input and of its reader
   models.run_changed(base, candidates, control::parting_of, subset,
-                     [&](std::size_t c, std::size_t k, const std::vector<tensor>& part) {
+                     [&](std::size_t c, std::size_t k, const trial::answer& part) {
                        runner whole(candidates[c], table());
                        const auto y = whole.run(models.at(subset[k]));
                        const bool same =
-                           std::memcmp(y[0].data(), part[0].data(), y[0].byte_count()) == 0;
+                           std::memcmp(y[0].data(), part.outputs[0].data(), y[0].byte_count()) == 0;
                        REQUIRE(same);
                      });
 }

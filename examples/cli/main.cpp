@@ -180,6 +180,8 @@ App& add_quantize(App& app, cli::quantize_arguments& a) {
                "on samples held back; best: also the rounding of weights. What is chosen by an "
                "option of its own stays")
       ->check(CLI::IsMember({"fast", "balanced", "best"}));
+  c.add_flag("--tune-hyperparams", a.tune,
+             "With --effort fast too, try presets and range estimators on samples held back");
   c.add_option("--cache-mb", a.cache_mb,
                "Memory for samples and activations (default 512); a temporary file beyond")
       ->check(CLI::Range(0, 1 << 20));

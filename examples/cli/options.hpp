@@ -41,6 +41,7 @@ struct quantize_arguments : common_arguments {
   std::string preset, target = "any";
   // Empty where the user left the choice to the effort.
   std::string estimator, correction, effort = "balanced";
+  bool tune = false;
   std::int64_t cache_mb = 512;
   int weight_bits = 0, activation_bits = 0;  // 0: the device's
   std::string overflow_fix = "none", activation_mode = "automatic", signedness = "automatic";

@@ -133,6 +133,7 @@ ptq::quantize_options options_of(const quantize_arguments& a) {
                      .fixed_estimator = configured || !a.estimator.empty() ||
                                         !a.range_min.empty() || !a.range_max.empty(),
                      .fixed_correction = configured || !a.correction.empty(),
+                     .tune = a.tune,
                      .float_macs = a.given.contains("--max-float-macs")
                                        ? a.max_float_macs / 100
                                        : ptq::effort_options{}.float_macs,
@@ -212,6 +213,8 @@ int quantize(const quantize_arguments& arguments) {
   if (as_told && a.given.contains("--effort") && a.effort != "fast")
     throw ptq::data_error("--effort " + a.effort +
                           ": expected fast with a calibration file or --data-free");
+  if (as_told && a.tune)
+    throw ptq::data_error("--tune-hyperparams: expected it without a calibration file or --data-free");
   if (as_told) options.effort.level = ptq::effort::fast;
   if (keeps && a.data_free)
     throw ptq::data_error("--data-free: expected it without a file of calibration");

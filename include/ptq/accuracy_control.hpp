@@ -102,7 +102,7 @@ template <class = void>
 quantize_result starting_point(const graph& g, const kernels::kernel_table& table,
                                samples calibration, const quantize_options& o) {
   const watching_quantizer quantizer;
-  if (o.effort.level == effort::fast)
+  if (o.effort.level == effort::fast && !o.effort.tune)
     return {g, calibrate(g, table, std::move(calibration), quantizer.observations(g, o)), {}, o};
   auto r = recovering::flow(g, table, std::move(calibration), o, quantizer).prepared();
   return {std::move(r.network), std::move(r.observed), std::move(r.report), std::move(r.options)};
@@ -134,7 +134,8 @@ std::string identity_of(const graph& g, const statistics& observed,
                    static_cast<double>(o.max_iterations), o.max_latency_ms, o.min_speedup,
                    o.max_float_macs, static_cast<double>(o.quantize.preset),
                    static_cast<double>(o.quantize.correction),
-                   static_cast<double>(o.quantize.effort.level)})
+                   static_cast<double>(o.quantize.effort.level),
+                   static_cast<double>(o.quantize.effort.tune)})
     number(x);
   text(o.metric.name);
   if (o.costs) text(cost_text(*o.costs));

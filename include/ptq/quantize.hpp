@@ -177,8 +177,8 @@ struct static_quantizer {
 
 }  // namespace quantization
 
-/// Places, calibrates on the samples, and quantizes; with more effort than `fast`, also tries what
-/// lowers the error on samples held back.
+/// Places, calibrates on the samples, and quantizes; with more effort than `fast`, or asked to tune,
+/// also tries what lowers the error on samples held back.
 ///
 /// table     the kernels that run the float graph
 /// throws    as observations, calibrate and quantize
@@ -186,7 +186,8 @@ template <class = void>
 quantize_result quantize(const graph& g, const kernels::kernel_table& table, samples data,
                          const quantize_options& options = {}) {
   const graph decided = quantization::decided_for(g, table, data);
-  if (options.effort.level != effort::fast || options.correction == bias_correction::sequential) {
+  if (options.effort.level != effort::fast || options.effort.tune ||
+      options.correction == bias_correction::sequential) {
     auto r = recovering::flow(decided, table, std::move(data), options,
                               quantization::static_quantizer())
                  .run();

@@ -28,6 +28,7 @@
 #include <ptq/data/samples.hpp>
 #include <ptq/execute.hpp>
 #include <ptq/graph/extract.hpp>
+#include <ptq/graph/scores.hpp>
 #include <ptq/quantize.hpp>
 #include <ptq/quantize/groups.hpp>
 
@@ -43,7 +44,11 @@ struct trial_options {
 class trial {
  public:
   using group_set = std::vector<int>;
-  using outputs = std::vector<tensor>;
+  /// What a model answers to one sample.
+  struct answer {
+    std::vector<tensor> outputs;
+    std::vector<tensor> judged;  // the same, but for probabilities the scores behind them
+  };
   using differ = std::function<graph_cut(const graph& base, const graph& changed)>;
 
   /// throws  data_error if there are no samples
@@ -55,6 +60,11 @@ class trial {
         data_(std::move(data)),
         options_(std::move(options)) {
     groups_ = quantization::revertible_groups(quantization::place(g_, options_.quantize));
+    const uses edges(g_);
+    for (auto id : g_.outputs) {
+      const auto scores = scores_of(g_, edges, id);
+      scores_.push_back(scores == id ? "" : g_[scores].name);
+    }
     load();
   }
 
@@ -81,13 +91,14 @@ class trial {
   ///
   /// use  called for every sample, from any thread, never twice for one
   void run(const graph& model, work_range range,
-           const std::function<void(std::int64_t, const outputs&)>& use) const {
+           const std::function<void(std::int64_t, const answer&)>& use) const {
+    const auto shown = with_scores(model);
     std::vector<std::unique_ptr<runner>> own(workers());
     each(range.end - range.begin, [&](int w, std::int64_t k) {
       auto& r = own[static_cast<std::size_t>(w)];
-      if (!r) r = std::make_unique<runner>(model, *table_);
+      if (!r) r = std::make_unique<runner>(shown, *table_);
       const auto i = range.begin + k;
-      use(i, r->run(at(i)));
+      use(i, answer_of(r->run(at(i))));
     });
   }
 
@@ -95,10 +106,10 @@ class trial {
   ///
   /// base    whose values are computed once, as far as a candidate shares them
   /// cut     says where base and a candidate part
-  /// use     called with candidate, position in `subset`, outputs
+  /// use     called with candidate, position in `subset`, answer
   void run_changed(const graph& base, const std::vector<graph>& candidates, const differ& cut,
                    std::span<const std::int64_t> subset,
-                   const std::function<void(std::size_t, std::size_t, const outputs&)>& use) const;
+                   const std::function<void(std::size_t, std::size_t, const answer&)>& use) const;
 
   /// Σ(x − x̂)² / Σx² of every group's own values on the chosen samples, and of its readers' weights
   /// the same ratio, added up: what the group adds to the error, if nothing downstream amplified it.
@@ -109,6 +120,22 @@ class trial {
                                                   int repeats) const;
 
  private:
+  /// The model with the scores behind its probabilities as outputs too.
+  graph with_scores(graph model) const {
+    for (const auto& name : scores_)
+      if (!name.empty()) model.outputs.push_back(model.find(name));
+    return model;
+  }
+  answer answer_of(std::vector<tensor> all) const {
+    answer a;
+    std::size_t extra = scores_.size();
+    for (std::size_t i = 0; i < scores_.size(); ++i)
+      a.judged.push_back(all[scores_[i].empty() ? i : extra++]);
+    all.resize(scores_.size());
+    a.outputs = std::move(all);
+    return a;
+  }
+
   std::size_t workers() const { return static_cast<std::size_t>(std::max(1, options_.threads)); }
 
   void load() {
@@ -153,6 +180,7 @@ class trial {
   samples data_;
   trial_options options_;
   std::vector<quantization::revertible_group> groups_;
+  std::vector<std::string> scores_;  // for each output, what its softmax reads; empty: no softmax
   std::vector<std::optional<sample>> kept_;
   std::unique_ptr<std::mutex> reading_ = std::make_unique<std::mutex>();
 };
@@ -160,12 +188,14 @@ class trial {
 // -------------------------------------------------------------------------------------------------
 
 inline void trial::run_changed(
-    const graph& base, const std::vector<graph>& candidates, const differ& cut,
+    const graph& shared, const std::vector<graph>& candidates, const differ& cut,
     std::span<const std::int64_t> subset,
-    const std::function<void(std::size_t, std::size_t, const outputs&)>& use) const {
+    const std::function<void(std::size_t, std::size_t, const answer&)>& use) const {
+  const auto base = with_scores(shared);
   std::vector<graph> parts;
   std::set<std::string> wanted;
-  for (const auto& c : candidates) {
+  for (const auto& candidate : candidates) {
+    const auto c = with_scores(candidate);
     const auto where = cut(base, c);
     wanted.insert(where.from.begin(), where.from.end());
     parts.push_back(extracted(c, where));
@@ -200,7 +230,7 @@ inline void trial::run_changed(
           s.inputs.push_back({name, cache.at(name, static_cast<std::int64_t>(k))});
         }
       }
-      use(at_part, k, part.run(s));
+      use(at_part, k, answer_of(part.run(s)));
     }
   });
 }

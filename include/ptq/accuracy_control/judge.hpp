@@ -39,7 +39,7 @@ struct judge_options {
 struct sample_result {
   counts scored;         // against the label
   double agreement = 0;  // with float's own answer
-  double error = 0;      // Σ(y − ŷ)² / Σy² over the outputs
+  double error = 0;      // Σ(y − ŷ)² / Σy² over the outputs; of probabilities, over their scores
 };
 
 /// Answers the search's questions by running models, and remembers.
@@ -118,12 +118,12 @@ void judge<Trial>::ask_float() {
   own_.resize(n);
   float_counts_.resize(n);
   labels_.resize(n);
-  models_.run(models_.network(), work_range{0, models_.count()}, [&](std::int64_t i, const auto& out) {
+  models_.run(models_.network(), work_range{0, models_.count()}, [&](std::int64_t i, const auto& a) {
     const auto k = static_cast<std::size_t>(i);
-    if (o_.metric.own_label) own_[k] = o_.metric.own_label(out);
+    if (o_.metric.own_label) own_[k] = o_.metric.own_label(a.outputs);
     if (o_.annotation_free) labels_[k] = own_[k];
-    float_counts_[k] = o_.metric.observe(out, labels_[k]);
-    float_outputs_[k] = out;
+    float_counts_[k] = o_.metric.observe(a.outputs, labels_[k]);
+    float_outputs_[k] = a.judged;
   });
 }
 
@@ -143,16 +143,16 @@ std::vector<sample_result> judge<Trial>::results(const group_set& s, std::int64_
     }
     return all;
   }
-  models_.run(models_.quantized(s), range, [&](std::int64_t i, const auto& out) {
+  models_.run(models_.quantized(s), range, [&](std::int64_t i, const auto& a) {
     const auto k = static_cast<std::size_t>(i);
     auto& r = all[static_cast<std::size_t>(i - range.begin)];
-    r.scored = o_.metric.observe(out, labels_[k]);
-    r.error = squared_error(float_outputs_[k], out);
+    r.scored = o_.metric.observe(a.outputs, labels_[k]);
+    r.error = squared_error(float_outputs_[k], a.judged);
     if (!o_.metric.own_label) {
       r.agreement = 1 - std::min(1.0, std::sqrt(r.error));
       return;
     }
-    const auto same = o_.metric.observe(out, own_[k]);
+    const auto same = o_.metric.observe(a.outputs, own_[k]);
     r.agreement = o_.metric.score({&same, 1});
   });
   std::vector<double> flat;
@@ -268,8 +268,8 @@ std::vector<double> judge<Trial>::errors(const std::vector<group_set>& sets) {
       [](const graph& a, const graph& b) {
         return parting_of(a, b);
       },
-      subset_, [&](std::size_t c, std::size_t k, const auto& out) {
-        error[c][k] = squared_error(float_outputs_[static_cast<std::size_t>(subset_[k])], out);
+      subset_, [&](std::size_t c, std::size_t k, const auto& a) {
+        error[c][k] = squared_error(float_outputs_[static_cast<std::size_t>(subset_[k])], a.judged);
       });
   for (std::size_t c = 0; c < open.size(); ++c) {
     double sum = 0;

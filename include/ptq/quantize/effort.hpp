@@ -32,6 +32,9 @@ struct effort_options {
   effort level = effort::fast;
   /// What the user chose and no step may change.
   bool fixed_preset = false, fixed_estimator = false, fixed_correction = false;
+  /// With `fast` too, presets and range estimators are tried on samples held back (NNCF's
+  /// tune_hyperparams, which it has for accuracy control alone).
+  bool tune = false;
   /// Where the outputs' SQNR is below enough_db, layers may stay in float, with this share of the
   /// multiply-accumulates at most. 0, the default, is none: a few depthwise layers in float can make
   /// a small network slower than float (mobilenet_v1_0.25: 1.67 ms, float 1.08). Of the targets npu and

@@ -28,6 +28,7 @@ inline setting_list settings_of(const quantize_options& o) {
       {"bias_correction", name_of(o.correction)},
       {"subset_size", std::to_string(o.subset_size)},
   };
+  if (o.effort.tune) s.emplace_back("tune_hyperparams", "true");
   const auto side = [](const range_side& r) {
     return std::string(name_of(r.statistic)) + "/" + name_of(r.aggregator);
   };

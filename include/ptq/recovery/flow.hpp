@@ -95,13 +95,13 @@ class flow {
   }
 
   statistics prepare() {
-    const bool tries = options_.effort.level != effort::fast;
+    const bool tries = options_.effort.level != effort::fast, tunes = tries || options_.effort.tune;
     if (tries) reshape_channels();
     progress("calibrate");
     auto request = quantizer_.observations(network_, options_);
-    request.keep_all = tries;
+    request.keep_all = tunes;
     seen_ = collect(network_, table_, parts_.used, request);
-    if (tries) choose_ranges();
+    if (tunes) choose_ranges();
     look_at_the_rest(request);
     return resolve(seen_, quantizer_.observations(network_, options_).observer);
   }

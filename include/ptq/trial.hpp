@@ -63,7 +63,10 @@ class trial {
     const uses edges(g_);
     for (auto id : g_.outputs) {
       const auto scores = scores_of(g_, edges, id);
-      scores_.push_back(scores == id ? "" : g_[scores].name);
+      const auto& name = g_[scores].name;
+      const bool known = edges.is_output[static_cast<std::size_t>(scores)] ||
+                         std::find(scores_.begin(), scores_.end(), name) != scores_.end();
+      scores_.push_back(known ? "" : name);
     }
     load();
   }
@@ -122,8 +125,13 @@ class trial {
  private:
   /// The model with the scores behind its probabilities as outputs too.
   graph with_scores(graph model) const {
-    for (const auto& name : scores_)
-      if (!name.empty()) model.outputs.push_back(model.find(name));
+    for (const auto& name : scores_) {
+      if (name.empty()) continue;
+      const auto id = model.find(name);
+      if (id == none)
+        throw error("accuracy_control: value '" + name + "': expected it in the model, got none");
+      model.outputs.push_back(id);
+    }
     return model;
   }
   answer answer_of(std::vector<tensor> all) const {
@@ -180,7 +188,7 @@ class trial {
   samples data_;
   trial_options options_;
   std::vector<quantization::revertible_group> groups_;
-  std::vector<std::string> scores_;  // for each output, what its softmax reads; empty: no softmax
+  std::vector<std::string> scores_;  // for each output, what its softmax reads; empty: the output itself
   std::vector<std::optional<sample>> kept_;
   std::unique_ptr<std::mutex> reading_ = std::make_unique<std::mutex>();
 };

@@ -172,7 +172,7 @@ class flow {
     constexpr std::array product_alphas{0.5};
     equalise("cross-layer equalisation", cross_layer, alphas, seen);
     equalise("equalisation below bounds", bounded, alphas, seen);
-    equalise("SmoothQuant by products", product, product_alphas, seen);
+    if (may_use_float()) equalise("SmoothQuant by products", product, product_alphas, seen);
     equalise("SmoothQuant", smooth, smooth_alphas, seen);
   }
 
@@ -209,12 +209,15 @@ class flow {
     report_.samples = all;
   }
 
-  /// Where the error is large, a few layers that read the costliest codes stay in float, but on devices
-  /// that take integers alone.
+  /// Not on devices that take integers alone.
+  bool may_use_float() const {
+    return options_.target != target_device::npu && options_.target != target_device::gna;
+  }
+
+  /// Where the error is large, a few layers that read the costliest codes stay in float.
   graph relieved(graph q, const statistics& observed) {
     const auto& limits = options_.effort;
-    const bool may = options_.target != target_device::npu && options_.target != target_device::gna;
-    if (!may || db(error_) >= limits.enough_db || !(limits.float_macs > 0) ||
+    if (!may_use_float() || db(error_) >= limits.enough_db || !(limits.float_macs > 0) ||
         !options_.restored.nodes.empty())
       return q;
     progress("layers in float");

@@ -99,7 +99,7 @@ struct conv_data {
   }
 };
 
-/// Four measurements of one shape, side by side.
+/// The measurements of one shape, side by side.
 inline void add_conv(const std::string& origin, const conv_geometry& g) {
   const auto& best = *ptq::available_kernels().front();
   add(origin + "/int8/" + best.isa, [g, &best](benchmark::State& state) {
@@ -114,6 +114,11 @@ inline void add_conv(const std::string& origin, const conv_geometry& g) {
     add(origin + "/float/oneDNN", [g, &best](benchmark::State& state) {
       conv_data d(g);
       measure(state, d.real(best.fast_conv, true));
+    });
+  if (best.winograd_conv)
+    add(origin + "/float/Winograd", [g, &best](benchmark::State& state) {
+      conv_data d(g);
+      measure(state, d.real(best.winograd_conv, true));
     });
   add(
       origin + "/int8/reference",

@@ -68,6 +68,7 @@ struct kernel_table {
   /// the ones above.
   entry<conv_args> fast_conv = nullptr;
   entry<matmul_args> fast_matmul = nullptr;
+  entry<conv_args> winograd_conv = nullptr;  // before fast_conv, where it takes the arguments
 
   /// Calibration's passes over values: nothing to prepare, exact on every ISA.
   observation_passes observing = {};

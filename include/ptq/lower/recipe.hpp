@@ -28,7 +28,8 @@ inline constexpr auto kernel_entries = std::tuple{
     &kernels::kernel_table::unary,      &kernels::kernel_table::binary,        &kernels::kernel_table::pool,
     &kernels::kernel_table::softmax,    &kernels::kernel_table::layer_norm,    &kernels::kernel_table::reduce,
     &kernels::kernel_table::copy,       &kernels::kernel_table::wide_conv,     &kernels::kernel_table::wide_quantize,
-    &kernels::kernel_table::wide_dequantize, &kernels::kernel_table::fast_conv, &kernels::kernel_table::fast_matmul};
+    &kernels::kernel_table::wide_dequantize, &kernels::kernel_table::fast_conv, &kernels::kernel_table::fast_matmul,
+    &kernels::kernel_table::winograd_conv};
 inline constexpr std::size_t kernel_entry_count = std::tuple_size_v<decltype(kernel_entries)>;
 
 template <class Args>

@@ -15,6 +15,7 @@
 #include <ptq/native/qelementwise.hpp>
 #include <ptq/native/qmatmul.hpp>
 #include <ptq/native/rows.hpp>
+#include <ptq/native/winograd.hpp>
 
 namespace ptq::native {
 
@@ -38,6 +39,7 @@ constexpr kernels::kernel_table make_table() {
   t.layer_norm = layer_norm<Isa>;
   t.reduce = reduce<Isa>;
   t.copy = copy<Isa>;
+  if constexpr (Isa::fma) t.winograd_conv = winograd_conv<Isa>;
   t.observing = {observe<Isa>, count<Isa>};
   return t;
 }

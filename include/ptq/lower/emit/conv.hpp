@@ -91,9 +91,8 @@ void emit_float_conv(emitter& e, const node& n, kernels::conv_geometry geo, cons
                                   .weights = w.view<float>().data(),
                                   .bias = b.empty() ? nullptr : b.view<float>().data(),
                                   .act = act};
-    e.emit(n, prepare_float(e, &kernels::kernel_table::fast_conv, &kernels::kernel_table::conv, args),
-           {src}, dst)
-        .macs = macs;
+    const auto fast = {&kernels::kernel_table::winograd_conv, &kernels::kernel_table::fast_conv};
+    e.emit(n, prepare_float(e, fast, &kernels::kernel_table::conv, args), {src}, dst).macs = macs;
   } else {
     // Weights that another node computes: packed anew in each run. Rare, so kept simple.
     const int weights = e.real_plain(n.inputs[1]);

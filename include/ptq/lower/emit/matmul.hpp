@@ -94,7 +94,7 @@ void emit_float_matmul(emitter& e, const node& n, const op::matmul& what) {
   const auto plain = plain_order(e.dims(y).rank());
   int dst = e.create_real(y, plain);
   e.emit(n,
-         prepare_float(e, &kernels::kernel_table::fast_matmul, &kernels::kernel_table::matmul, args),
+         prepare_float(e, {&kernels::kernel_table::fast_matmul}, &kernels::kernel_table::matmul, args),
          operands, dst)
       .macs = p.m * p.n * p.k * static_cast<std::int64_t>(p.a_offset.size());
   if (late_bias) {

@@ -127,7 +127,7 @@ int emit_input_products(emitter& e, const recurrent_call& c, bool on_codes) {
     std::vector<int> src{e.real(x, plain)};
     if (e.constant(w)) args.b = weights.view<float>().data() + i * g * c.input;
     else src.push_back(e.real_plain(w));
-    e.emit(c.n, prepare_float(e, &kernels::kernel_table::fast_matmul, &kernels::kernel_table::matmul, args), src, dst)
+    e.emit(c.n, prepare_float(e, {&kernels::kernel_table::fast_matmul}, &kernels::kernel_table::matmul, args), src, dst)
         .macs = macs;
   }
   return out.slot;

@@ -5,6 +5,7 @@
 
 #include <cstdlib>
 #include <cstring>
+#include <initializer_list>
 #include <optional>
 #include <set>
 #include <string>
@@ -35,11 +36,14 @@ std::int64_t weighted_macs(const kernels::conv_geometry& g) {
   return g.batch * g.out_h * g.out_w * g.out_c * g.kernel_h * g.kernel_w * g.group_in();
 }
 
-/// The float kernel: the fastest in float programs, the exact one beside integers.
+/// The float kernel: the first of `fast` that takes the arguments in float programs, the exact one beside
+/// integers.
 template <class Args>
-made prepare_float(const emitter& e, entry_field<Args> fast, entry_field<Args> exact, const Args& args) {
+made prepare_float(const emitter& e, std::initializer_list<entry_field<Args>> fast, entry_field<Args> exact,
+                   const Args& args) {
   if (!e.integers())
-    if (auto m = e.prepare_fast(fast, args)) return *std::move(m);
+    for (const auto field : fast)
+      if (auto m = e.prepare_fast(field, args)) return *std::move(m);
   return e.prepare(exact, args);
 }
 

@@ -35,7 +35,7 @@ PTQ_ALWAYS_INLINE void skip_border(const conv_object& c, const conv_panel& p, st
   const std::int64_t begin = position / c.border_tile;
   const std::int64_t end = (position + t.to.rows - 1) / c.border_tile;
   std::int64_t kind = c.border_of[begin];
-  t.tap_offset = kind == inside_tile ? c.tap_offset : nullptr;
+  t.group_offset = kind == inside_tile ? c.group_offset : nullptr;
   if (kind == inside_tile) kind = 0;
   for (std::int64_t i = begin + 1; i <= end; ++i) kind = c.border_of[i] == kind ? kind : 0;
   t.taps = c.border[kind].count;
@@ -170,7 +170,8 @@ kernels::prepared prepare_qconv(const kernels::qconv_args& a) {
       own.template add<std::uint8_t>(skips ? c.pixels / border.tile + 1 : 0);
   const std::size_t border_at = own.template add<conv_border>(skips ? kinds : 0);
   const std::size_t taps_at = own.template add<std::int32_t>(skips ? (kinds + 1) * c.taps : 0);
-  const std::size_t tap_offset_at = own.template add<std::int64_t>(skips ? c.taps : 0);
+  const std::int64_t groups = c.taps * grouped.groups();
+  const std::size_t group_offset_at = own.template add<std::int32_t>(skips ? groups : 0);
   const std::size_t border_bias_at =
       own.template add<std::int32_t>(skips && c.zero_point != 0 ? kinds * columns : 0);
   const std::size_t form_at = packed.template add<conv_form>(1);
@@ -206,12 +207,13 @@ kernels::prepared prepare_qconv(const kernels::qconv_args& a) {
   if (skips) {
     auto* order = at_offset<std::int32_t>(object, order_at);
     auto* border_of = at_offset<std::uint8_t>(object, border_of_at);
-    auto* tap_offset = at_offset<std::int64_t>(object, tap_offset_at);
-    for (std::int64_t tap = 0; tap < c.taps; ++tap)
-      tap_offset[tap] =
-          (tap / g.kernel_w * g.dilation_h * g.in_w + tap % g.kernel_w * g.dilation_w) *
-          g.src_pixel();
-    c.tap_offset = tap_offset;
+    auto* group_offset = at_offset<std::int32_t>(object, group_offset_at);
+    for (std::int64_t i = 0; i < groups; ++i) {
+      const std::int64_t tap = i / grouped.groups(), h = tap / g.kernel_w, w = tap % g.kernel_w;
+      const std::int64_t pixel = h * g.dilation_h * g.in_w + w * g.dilation_w;
+      group_offset[i] = static_cast<std::int32_t>(pixel * g.src_pixel() + grouped.first(i % grouped.groups()));
+    }
+    c.group_offset = group_offset;
     const bool uniform = group_panels == 1 || gemm_shape<Isa>::rows(last_vectors) == border.tile;
     kinds_used =
         border.fill(order, border_of, kind, at_offset<std::int32_t>(object, taps_at), uniform);

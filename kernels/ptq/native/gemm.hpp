@@ -37,7 +37,7 @@ struct gemm_tile {
   std::int64_t offset = 0;  // bytes added to every pointer: a group's first channel
   std::int64_t taps = 1, depth = 0;
   const std::int32_t* chosen = nullptr;      // [taps] which of the taps, or null: all
-  const std::int64_t* tap_offset = nullptr;  // bytes from tap 0 to each, or null: `rows` has all
+  const std::int32_t* group_offset = nullptr;  // [taps][depth / 4] bytes from tap 0, or null: `rows` has all taps
   const std::int8_t* weights = nullptr;
   const gemm_extra* extra = nullptr;        // vector by vector, their weights behind the taps'
   const std::int64_t* extras = nullptr;     // [vectors] how many
@@ -125,10 +125,9 @@ void gemm_kernel(const gemm_tile& t) {
   [[maybe_unused]] const gemm_extra* extra = t.extra;
   const std::uint8_t* a[Rows];
   const auto point_at = [&](std::int64_t tap) PTQ_INLINE_LAMBDA {
-    const std::uint8_t* const* from = t.tap_offset ? t.rows : t.rows + tap * t.row_pitch;
-    const std::int64_t offset = t.tap_offset ? t.offset + t.tap_offset[tap] : t.offset;
+    const std::uint8_t* const* from = t.rows + tap * t.row_pitch;
     unrolled<Rows>([&](auto r) PTQ_INLINE_LAMBDA {
-      a[decltype(r)::value] = from[decltype(r)::value] + offset;
+      a[decltype(r)::value] = from[decltype(r)::value] + t.offset;
     });
   };
   const auto multiply_group = [&](std::int64_t k) PTQ_INLINE_LAMBDA {
@@ -152,7 +151,11 @@ void gemm_kernel(const gemm_tile& t) {
   };
   const std::int64_t tap_bytes = (depth + 3) / 4 * Vectors * S::lanes * 4;
   point_at(0);
-  for (std::int64_t i = 0; i < t.taps; ++i) {
+  if (t.group_offset) {  // one loop: leaving one per tap costs as much as eight products
+    const std::int64_t groups = t.taps * ((depth + 3) / 4);
+    for (std::int64_t i = 0; i < groups; ++i) multiply_group(t.group_offset[i]);
+  }
+  for (std::int64_t i = 0; i < t.taps && !t.group_offset; ++i) {
     const std::int64_t tap = t.chosen ? t.chosen[i] : i;
     if (tap > 0) point_at(tap);
     if (t.chosen) w = t.weights + tap * tap_bytes;

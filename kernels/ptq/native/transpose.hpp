@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Two-dimensional transposes in tiles: dst[i·dst_step + j] = src[j·src_step + i]. Tiles of 4×4
 // words and 16×16 bytes on x86, single elements elsewhere and at the edges. Three columns of bytes
-// (the planes of a picture) are no tile: registers interleave them.
+// or words (the planes of a picture) are no tile: registers interleave them.
 
 #include <cstdint>
 #include <cstring>
@@ -55,6 +55,22 @@ PTQ_ALWAYS_INLINE void transpose_tile_4(const std::byte* src, std::int64_t src_b
                           _mm_unpacklo_epi64(b, d), _mm_unpackhi_epi64(b, d)};
   for (int k = 0; k < 4; ++k)
     _mm_storeu_si128(reinterpret_cast<__m128i*>(dst + k * dst_bytes), out[k]);
+}
+
+/// Four words of each of three planes → twelve, one of each plane after the other.
+PTQ_ALWAYS_INLINE void interleave_three_words(const std::byte* src, std::int64_t plane_bytes, std::byte* dst) {
+  const auto words = [&](int k) PTQ_INLINE_LAMBDA {
+    return _mm_loadu_ps(reinterpret_cast<const float*>(src + k * plane_bytes));
+  };
+  const __m128 x = words(0), y = words(1), z = words(2);
+  const __m128 z0x1 = _mm_shuffle_ps(z, x, _MM_SHUFFLE(1, 1, 0, 0));
+  const __m128 y1z1 = _mm_shuffle_ps(y, z, _MM_SHUFFLE(1, 1, 1, 1));
+  const __m128 z2x3 = _mm_shuffle_ps(z, x, _MM_SHUFFLE(3, 3, 2, 2));
+  const __m128 y3z3 = _mm_shuffle_ps(y, z, _MM_SHUFFLE(3, 3, 3, 3));
+  auto* to = reinterpret_cast<float*>(dst);
+  _mm_storeu_ps(to, _mm_shuffle_ps(_mm_unpacklo_ps(x, y), z0x1, _MM_SHUFFLE(2, 0, 1, 0)));
+  _mm_storeu_ps(to + 4, _mm_shuffle_ps(y1z1, _mm_unpackhi_ps(x, y), _MM_SHUFFLE(1, 0, 2, 0)));
+  _mm_storeu_ps(to + 8, _mm_shuffle_ps(z2x3, y3z3, _MM_SHUFFLE(2, 0, 2, 0)));
 }
 
 /// Four rounds of interleaving row k with row k + 8 transpose 16 rows of 16 bytes.
@@ -118,6 +134,9 @@ PTQ_ALWAYS_INLINE void transpose_rows(const std::byte* src, std::int64_t src_ste
       for (; i + 16 <= end; i += 16) interleave_three(src + i, src_step, dst + i * 3);
 #endif
 #if defined(__SSE2__)
+  if constexpr (Bytes == 4)
+    if (columns == 3 && dst_step == 3)
+      for (; i + 4 <= end; i += 4) interleave_three_words(src + i * 4, src_step * 4, dst + i * 12);
   if constexpr (Bytes == 4 || Bytes == 1) {
     constexpr std::int64_t tile = Bytes == 4 ? 4 : 16;
     for (; i + tile <= end; i += tile) {

@@ -171,7 +171,7 @@ kernels::prepared prepare_qconv(const kernels::qconv_args& a) {
   const std::size_t border_at = own.template add<conv_border>(skips ? kinds : 0);
   const std::size_t taps_at = own.template add<std::int32_t>(skips ? (kinds + 1) * c.taps : 0);
   const std::int64_t groups = c.taps * grouped.groups();
-  const std::size_t group_offset_at = own.template add<std::int32_t>(skips ? groups : 0);
+  const std::size_t group_offset_at = own.template add<std::int64_t>(skips ? groups : 0);
   const std::size_t border_bias_at =
       own.template add<std::int32_t>(skips && c.zero_point != 0 ? kinds * columns : 0);
   const std::size_t form_at = packed.template add<conv_form>(1);
@@ -207,11 +207,11 @@ kernels::prepared prepare_qconv(const kernels::qconv_args& a) {
   if (skips) {
     auto* order = at_offset<std::int32_t>(object, order_at);
     auto* border_of = at_offset<std::uint8_t>(object, border_of_at);
-    auto* group_offset = at_offset<std::int32_t>(object, group_offset_at);
+    auto* group_offset = at_offset<std::int64_t>(object, group_offset_at);
     for (std::int64_t i = 0; i < groups; ++i) {
       const std::int64_t tap = i / grouped.groups(), h = tap / g.kernel_w, w = tap % g.kernel_w;
       const std::int64_t pixel = h * g.dilation_h * g.in_w + w * g.dilation_w;
-      group_offset[i] = static_cast<std::int32_t>(pixel * g.src_pixel() + grouped.first(i % grouped.groups()));
+      group_offset[i] = pixel * g.src_pixel() + grouped.first(i % grouped.groups());
     }
     c.group_offset = group_offset;
     const bool uniform = group_panels == 1 || gemm_shape<Isa>::rows(last_vectors) == border.tile;

@@ -52,7 +52,7 @@ struct conv_object {
   const std::int32_t* order = nullptr;    // [pixels] by what they skip, or null: as they lie
   std::int64_t border_tile = 0;           // pixels, in this order, that skip the same
   const std::uint8_t* border_of = nullptr;     // [pixels / border_tile]; inside_tile: see below
-  const std::int32_t* group_offset = nullptr;  // [taps][depth / 4] bytes from tap 0, inside the image
+  const std::int64_t* group_offset = nullptr;  // [taps][depth / 4] bytes from tap 0, inside the image
   const conv_border* border = nullptr;      // 0: nothing is skipped
 };
 

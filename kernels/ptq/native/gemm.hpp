@@ -37,7 +37,7 @@ struct gemm_tile {
   std::int64_t offset = 0;  // bytes added to every pointer: a group's first channel
   std::int64_t taps = 1, depth = 0;
   const std::int32_t* chosen = nullptr;      // [taps] which of the taps, or null: all
-  const std::int32_t* group_offset = nullptr;  // [taps][depth / 4] bytes from tap 0, or null: `rows` has all taps
+  const std::int64_t* group_offset = nullptr;  // [taps][depth / 4] bytes from tap 0, or null: `rows` has all taps
   const std::int8_t* weights = nullptr;
   const gemm_extra* extra = nullptr;        // vector by vector, their weights behind the taps'
   const std::int64_t* extras = nullptr;     // [vectors] how many

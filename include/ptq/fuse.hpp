@@ -7,6 +7,7 @@
 //   affine (fold)                 the arithmetic that is left, now also into the layers after it
 //   paddings                      Pad into the window of convolutions and poolings
 //   clamps                        Relu, Relu6, Clip into the layer before
+//   transposed_convolutions       an ordinary one, depth to space, and a slice
 //   heads                         a last 1x1 convolution on one pixel: a matrix product
 //   rows                          products of rank > 2 with a constant matrix: reshape to rank 2
 //   wide_weights                  foreign codes that less their zero point need 9 bits: two of 8
@@ -24,6 +25,7 @@
 #include <ptq/fuse/normalizations.hpp>
 #include <ptq/fuse/padding.hpp>
 #include <ptq/fuse/rows.hpp>
+#include <ptq/fuse/transposed.hpp>
 #include <ptq/fuse/wide_weights.hpp>
 #include <ptq/graph/graph.hpp>
 
@@ -51,6 +53,7 @@ graph fuse(graph g) {
     changed = fusing::clamps(g) || changed;
     changed = folding::no_ops(g) || changed;
   }
+  fusing::transposed_convolutions(g);
   fusing::heads(g);
   fusing::rows(g);
   fusing::wide_weights(g);

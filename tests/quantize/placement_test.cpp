@@ -265,7 +265,7 @@ TEST_CASE("operators without an integer kernel say so") {
   n.output(n.conv("out", c, 2, 2));
   CHECK(placed(n) ==
         "x\na\nscale\n"
-        "float: up (no integer kernel for ConvTranspose)\n"
+        "float: up (no integer kernel for a ConvTranspose with groups, unequal strides, or more zeros than weights)\n"
         "float: pad (it pads with other than zero)\n"
         "float: scale (one operand is constant)\n");
 }

@@ -176,7 +176,7 @@ struct trait_rules {
   node_traits operator()(const op::depth_to_space&) const { return mover(); }
   node_traits operator()(const op::identity&) const { return mover(); }
   node_traits operator()(const op::conv_transpose&) const {
-    return stays_float("no integer kernel for ConvTranspose");
+    return stays_float("no integer kernel for a ConvTranspose with groups, unequal strides, or more zeros than weights");
   }
   template <class Op>
   node_traits operator()(const Op&) const {

@@ -23,7 +23,7 @@
 
 namespace ptq::quantization {
 
-/// A covariance of K numbers takes K² doubles, and a channel K² steps: 42 MB and 5 million.
+/// A covariance of K numbers takes K² doubles, 42 MB, of which four are held; a channel K² steps, 5 million.
 inline constexpr std::size_t most_correlated_inputs = 2304;
 
 /// True if the accumulator holds whatever the input: |bias| + Σ|code| · reach < 2^31 in every channel,

@@ -105,7 +105,8 @@ class flow {
   }
 
   bool wants_sequential() const {
-    return forces_sequential() || (options_.effort.level != effort::fast && !options_.effort.fixed_correction);
+    return forces_sequential() ||
+           (options_.effort.level != effort::fast && !options_.effort.fixed_correction);
   }
 
   /// Notes a step; true if it is kept.
@@ -243,8 +244,9 @@ class flow {
   std::optional<graph> swept(const char* what, const graph& q, Change change) {
     progress(what);
     try {
-      if (!sweeps_) sweeps_.emplace(network_, q, parts_.used, table_, sweep_options{
-          .count = swept_count(), .memory = bytes_ - bytes_ / 2, .threads = options_.threads});
+      const sweep_options how{
+          .count = swept_count(), .memory = bytes_ - bytes_ / 2, .threads = options_.threads};
+      if (!sweeps_) sweeps_.emplace(network_, q, parts_.used, table_, how);
       return change(*sweeps_);
     } catch (const unsupported& e) {
       skipped(what, e.what());

@@ -2,7 +2,8 @@
 // What quantization costs the labelled classifiers of zoo.json in the folder PTQ_DATA_DIR, at each
 // effort: one Markdown table on standard output, and the same as JSON where a file is named.
 //
-//   PTQ_DATA_DIR=… accuracy [--model PART] [--effort fast,balanced,best] [--limit N] [--json FILE]
+//   PTQ_DATA_DIR=… accuracy [--model PART] [--effort fast,balanced,best] [--weight-bits N] [--limit N]
+//                            [--json FILE]
 //
 // Calibration: the samples that zoo.json names, 300 at most. Evaluation: its labelled samples, which
 // are others (but for the keyword model, as zoo.json says). Samples are decoded once, outside the
@@ -36,6 +37,7 @@ double seconds() {
 struct arguments {
   std::string model, efforts = "fast,balanced,best", json;
   std::int64_t limit = 1 << 30;
+  int weight_bits = 8;
 };
 
 ptq::sample_options options_of(const json& m, const std::string& root, const char* what) {
@@ -102,9 +104,10 @@ double top1(const subject& s, const std::vector<ptq::tensor>& scores) {
   return 100.0 * static_cast<double>(right) / static_cast<double>(scores.size());
 }
 
-json measured(const subject& s, ptq::effort level) {
+json measured(const subject& s, ptq::effort level, int weight_bits) {
   ptq::quantize_options options;
   options.effort.level = level;
+  options.weights.bits = weight_bits;
   const auto start = seconds();
   const auto made = ptq::quantize(s.network, ptq::dispatched_kernels(), s.calibration, options);
   const auto spent = seconds() - start;
@@ -170,7 +173,7 @@ int run(const arguments& a) {
       if (("," + a.efforts + ",").find(std::string(",") + ptq::name_of(level) + ",") ==
           std::string::npos)
         continue;
-      auto row = measured(s, level);
+      auto row = measured(s, level, a.weight_bits);
       row["model"] = std::filesystem::path(name).stem().string();
       print_row(row);
       rows.push_back(std::move(row));
@@ -188,6 +191,7 @@ int main(int argc, char** argv) try {
     const std::string option = argv[i];
     if (option == "--model") a.model = argv[i + 1];
     if (option == "--effort") a.efforts = argv[i + 1];
+    if (option == "--weight-bits") a.weight_bits = std::atoi(argv[i + 1]);
     if (option == "--limit") a.limit = std::atoll(argv[i + 1]);
     if (option == "--json") a.json = argv[i + 1];
   }

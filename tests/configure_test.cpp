@@ -63,7 +63,8 @@ TEST_CASE("a configuration file of POT works as it is, comments included") {
   CHECK(o.target == target_device::cpu);
   CHECK(o.model_type == model_type::transformer);
   CHECK(o.subset_size == 128);
-  CHECK(o.preset == preset::mixed);  // activations.mode names it last
+  CHECK(o.preset == preset::performance);
+  CHECK(o.activations.mode == code_mode::asymmetric);  // counts more
   CHECK(o.weights.mode == code_mode::symmetric);
   CHECK(o.weights.scales == granularity::per_channel);
   CHECK(o.activations.estimator == range_estimator::percentile);
@@ -156,6 +157,16 @@ TEST_CASE("options as text are the same options again") {
   o.float_squeeze_excite = o.quantize_outputs = true;
   o.model_type = model_type::transformer;
   o.threads = 2;
+  o.mode = quantize_mode::fp8_e5m2;
+  o.activations.mode = code_mode::asymmetric;
+  o.activations.sign = signedness::unsigned_codes;
+  o.effort = {.level = effort::best,
+              .fixed_preset = true,
+              .fixed_correction = true,
+              .tune = true,
+              .float_macs = 0.05,
+              .enough_db = 30,
+              .cache_mb = 64};
   o.ignored = {.names = {"a"},
                .patterns = {"b.*"},
                .types = {"Conv"},
@@ -167,10 +178,75 @@ TEST_CASE("options as text are the same options again") {
   CHECK(again.warnings.empty());
   CHECK(settings_of(again.options) == settings_of(o));
   CHECK(again.options.weights.bits == 4);
+  CHECK(again.options.mode == o.mode);
+  CHECK(again.options.activations.mode == o.activations.mode);
+  CHECK(again.options.activations.sign == o.activations.sign);
+  CHECK(again.names_effort);
+  CHECK(again.options.effort.level == effort::best);
+  CHECK(again.options.effort.fixed_preset);
+  CHECK_FALSE(again.options.effort.fixed_estimator);
+  CHECK(again.options.effort.fixed_correction);
+  CHECK(again.options.effort.tune);
+  CHECK(again.options.effort.float_macs == 0.05);
+  CHECK(again.options.effort.enough_db == 30);
+  CHECK(again.options.effort.cache_mb == 64);
   CHECK(again.options.ignored.subgraphs.size() == 1);
   CHECK_FALSE(again.options.ignored.validate);
   CHECK(configuration_text(read_configuration(configuration_text({})).options) ==
         configuration_text({}));
+}
+
+TEST_CASE("effort and its limits have keys of their own, and what is none of them is an error") {
+  const auto c = read_configuration(with_params(R"("effort": "Balanced", "fixed": ["range_estimator"])"));
+  CHECK(c.options.effort.level == effort::balanced);
+  CHECK(c.options.effort.fixed_estimator);
+  CHECK_FALSE(read_configuration(with_params("")).names_effort);
+  const std::string params = "config: compression.algorithms[0].params.";
+  CHECK(failure(with_params(R"("effort": "most")")) ==
+        params + "effort: expected one of fast, balanced, best, got 'most'");
+  CHECK(failure(with_params(R"("float_macs": 5)")) ==
+        params + "float_macs: expected a share of the products, 0 to 1, got 5");
+  CHECK(failure(with_params(R"("fixed": ["weights"])")) ==
+        params + "fixed: expected preset, range_estimator or bias_correction, got 'weights'");
+  CHECK(failure(with_params(R"("mode": "fp4")")).starts_with(params + "mode: expected one of int8"));
+  CHECK(failure(with_params(R"("activations": {"signedness": "maybe"})"))
+            .starts_with(params + "activations.signedness: "));
+}
+
+TEST_CASE("every option that changes the result stands in the model's metadata") {
+  const auto plain = settings_of({});
+  const auto changed = [&](auto change) {
+    quantize_options o;
+    change(o);
+    return settings_of(o) != plain;
+  };
+  using options = quantize_options;
+  CHECK(changed([](options& o) { o.mode = quantize_mode::fp8_e4m3; }));
+  CHECK(changed([](options& o) { o.activations.mode = code_mode::symmetric; }));
+  CHECK(changed([](options& o) { o.activations.sign = signedness::signed_codes; }));
+  CHECK(changed([](options& o) { o.activations.bits = 16; }));
+  CHECK(changed([](options& o) { o.weights.fix = overflow_fix::all; }));
+  CHECK(changed([](options& o) { o.effort.tune = true; }));
+  CHECK(changed([](options& o) { o.effort.float_macs = 0.1; }));
+  CHECK(changed([](options& o) { o.effort.fixed_preset = true; }));
+  quantize_options a, b;
+  a.activations.estimator = b.activations.estimator = range_estimator::percentile;
+  b.activations.percentile_tail = 1e-3;
+  CHECK(settings_of(a) != settings_of(b));
+  a.activations.estimator = b.activations.estimator = range_estimator::mean_quantile;
+  b.activations.outlier_prob = 1e-3;
+  CHECK(settings_of(a) != settings_of(b));
+  a.activations.estimator = b.activations.estimator = range_estimator::custom;
+  b.activations.max.clipping_value = 6;
+  CHECK(settings_of(a) != settings_of(b));
+  a.activations.max.clipping_value = 6;
+  a.activations.min.statistic = b.activations.min.statistic = range_statistic::quantile;
+  b.activations.min.outlier_prob = 0.25;
+  CHECK(settings_of(a) != settings_of(b));
+  a = b = {};
+  a.effort.float_macs = b.effort.float_macs = 0.05;
+  b.effort.enough_db = 30;
+  CHECK(settings_of(a) != settings_of(b));
 }
 
 TEST_CASE("a model's metadata says version and settings, those of the last run alone") {

@@ -45,15 +45,33 @@ quantize_arguments completed(quantize_arguments a) {
 
 ptq::quantize_options merged(const quantize_arguments& a, ptq::quantize_options flags) {
   if (a.config.empty()) return flags;
-  const auto file = read(a.config).options;
+  const auto said = read(a.config);
+  const auto& file = said.options;
   const auto keep = [&](const char* flag, auto& to, const auto& from) {
     if (!a.given.contains(flag)) to = from;
   };
   // A transformer named on the command line brings its preset along.
   if (!a.given.contains("--model-type")) keep("--preset", flags.preset, file.preset);
+  // A preset named there counts more than the file's kind of codes.
+  if (!a.given.contains("--preset"))
+    keep("--activation-mode", flags.activations.mode, file.activations.mode);
+  keep("--activation-signedness", flags.activations.sign, file.activations.sign);
+  keep("--mode", flags.mode, file.mode);
+  if (said.names_effort) keep("--effort", flags.effort.level, file.effort.level);
+  keep("--tune-hyperparams", flags.effort.tune, file.effort.tune);
+  keep("--max-float-macs", flags.effort.float_macs, file.effort.float_macs);
+  keep("--cache-mb", flags.effort.cache_mb, file.effort.cache_mb);
+  flags.effort.enough_db = file.effort.enough_db;
   keep("--target-device", flags.target, file.target);
-  keep("--range-estimator", flags.activations.estimator, file.activations.estimator);
-  keep("--range-estimator", flags.activations.percentile_tail, file.activations.percentile_tail);
+  const bool ranged = a.given.contains("--range-estimator") || a.given.contains("--range-min") ||
+                      a.given.contains("--range-max");
+  if (!ranged) {
+    flags.activations.estimator = file.activations.estimator;
+    flags.activations.min = file.activations.min;
+    flags.activations.max = file.activations.max;
+    keep("--percentile-tail", flags.activations.percentile_tail, file.activations.percentile_tail);
+    keep("--outlier-prob", flags.activations.outlier_prob, file.activations.outlier_prob);
+  }
   keep("--bias-correction", flags.correction, file.correction);
   keep("--weight-bits", flags.weights.bits, file.weights.bits);
   keep("--weight-mode", flags.weights.mode, file.weights.mode);

@@ -6,9 +6,14 @@
 //   model        model_name, model                       (weights: of no use to ONNX)
 //   engine       data_source                             (the rest says how POT runs, and is listed)
 //   compression  target_device, model_type, algorithms[0] {name, params}
-//   params       preset, stat_subset_size, target_device, model_type, use_fast_bias, ignored {scope,
-//                operations, patterns, subgraphs, validate}, weights {bits, mode, granularity},
-//                activations {mode, range_estimator}, quantize_outputs, float_squeeze_excite, threads
+//   params       preset, stat_subset_size, target_device, model_type, use_fast_bias, saturation_fix,
+//                ignored {scope, operations, patterns, subgraphs, validate},
+//                weights {bits, mode, granularity, narrow_range},
+//                activations {bits, mode, signedness, range_estimator {preset | min, max}},
+//                shuffle_data, seed, threads
+//   ours, there  mode (int8, fp8_e4m3, fp8_e5m2), bias_correction, quantize_outputs,
+//                float_squeeze_excite, effort (fast, balanced, best), tune_hyperparams, fixed (of preset,
+//                range_estimator, bias_correction), float_macs (share), enough_db, cache_mb
 //
 // A key that no one knows is an error: it is misspelt more often than not. What POT knows and this
 // library does otherwise is an error where the result would differ, and a warning where it wouldn't.
@@ -88,6 +93,18 @@ inline std::string configuration_text(const quantize_options& o) {
   } else {
     estimator["preset"] = name_of(a.estimator);
   }
+  json activations = {{"range_estimator", estimator}};
+  if (a.bits != 0) activations["bits"] = a.bits;
+  if (a.mode != code_mode::automatic)
+    activations["mode"] = a.mode == code_mode::symmetric ? "symmetric" : "asymmetric";
+  if (a.sign != signedness::automatic)
+    activations["signedness"] = a.sign == signedness::signed_codes ? "signed" : "unsigned";
+  const auto& e = o.effort;
+  json fixed = json::array();
+  if (e.fixed_preset) fixed.push_back("preset");
+  if (e.fixed_estimator) fixed.push_back("range_estimator");
+  if (e.fixed_correction) fixed.push_back("bias_correction");
+  constexpr const char* modes[] = {"int8", "fp8_e4m3", "fp8_e5m2"};
   constexpr const char* presets[] = {"performance", "mixed", "accuracy"};
   constexpr const char* fixes[] = {"no", "first_layer", "all", "automatic"};
   json params = {{"preset", presets[static_cast<std::size_t>(o.preset)]},
@@ -95,12 +112,18 @@ inline std::string configuration_text(const quantize_options& o) {
                  {"stat_subset_size", o.subset_size},
                  {"bias_correction", name_of(o.correction)},
                  {"weights", weights},
-                 {"activations", {{"range_estimator", estimator}}},
+                 {"activations", activations},
+                 {"mode", modes[static_cast<std::size_t>(o.mode)]},
+                 {"effort", name_of(e.level)},
+                 {"tune_hyperparams", e.tune},
+                 {"fixed", fixed},
+                 {"float_macs", e.float_macs},
+                 {"enough_db", e.enough_db},
+                 {"cache_mb", e.cache_mb},
                  {"quantize_outputs", o.quantize_outputs},
                  {"float_squeeze_excite", o.float_squeeze_excite},
                  {"threads", o.threads},
                  {"ignored", ignored}};
-  if (o.activations.bits != 0) params["activations"]["bits"] = o.activations.bits;
   json compression = {{"target_device", quantization::row_of(o.target).name},
                       {"algorithms", {{{"name", "DefaultQuantization"}, {"params", params}}}}};
   if (o.model_type == model_type::transformer) compression["model_type"] = "transformer";

@@ -42,6 +42,21 @@ succeeds quantize --config "$dir/pot.json" -o "$dir/p.onnx" "${common[@]}" "${qu
   --preset performance --json "$dir/p.json"
 holds "$dir/p.json" '"preset": "performance"'
 holds "$dir/p.json" '"samples": 4'
+# --- the effort, and both sides of an estimator, come from a file too ---
+cat >"$dir/sides.json" <<JSON
+{"compression": {"algorithms": [{"name": "DefaultQuantization", "params": {
+  "effort": "fast", "activations": {"signedness": "signed", "range_estimator": {
+    "min": {"type": "min", "aggregator": "median"},
+    "max": {"type": "quantile", "aggregator": "max", "outlier_prob": 0.25, "clipping_value": 4}}}}}]}}
+JSON
+succeeds quantize "$float" --config "$dir/sides.json" -o "$dir/sides.onnx" "${data[@]}" \
+  --json "$dir/made.json"
+holds "$dir/made.json" '"effort": "fast"'
+holds "$dir/made.json" '"activation_signedness": "signed"'
+holds "$dir/made.json" '"range_max": "quantile/max clipped at 4 without 0.25"'
+succeeds quantize "$float" --config "$dir/pot.json" -o "$dir/sides.onnx" "${data[@]}" --effort fast \
+  --range-min min,median --range-max max,max --json "$dir/made.json"
+holds "$dir/made.json" '"range_max": "max/max"'
 echo '{"compression": {"algorithm": []}}' >"$dir/bad.json"
 fails 1 'compression.algorithm: unknown key' quantize "$float" --config "$dir/bad.json" -o "$dir/new.onnx" "${data[@]}"
 echo '{}' >"$dir/nothing.json"

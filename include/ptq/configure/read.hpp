@@ -159,8 +159,12 @@ inline void read_activations(section s, quantize_options& o) {
   if (bits != 8 && bits != 16) section::fail(s.at("bits"), "8 or 16", std::to_string(bits));
   if (s.has("bits")) o.activations.bits = bits;
   if (s.has("mode"))
-    o.preset =
-        s.word("mode", {"symmetric", "asymmetric"}) == 0 ? preset::performance : preset::mixed;
+    o.activations.mode = s.word("mode", {"symmetric", "asymmetric"}) == 0 ? code_mode::symmetric
+                                                                          : code_mode::asymmetric;
+  if (s.has("signedness"))
+    o.activations.sign = s.word("signedness", {"signed", "unsigned"}) == 0
+                             ? signedness::signed_codes
+                             : signedness::unsigned_codes;
   s.only("granularity", "pertensor", "activations have one scale");
   s.only("level_low", 0, "the lowest code");
   s.only("level_high", (1 << bits) - 1, "the highest code");
@@ -168,9 +172,41 @@ inline void read_activations(section s, quantize_options& o) {
   s.end();
 }
 
+/// What POT has no word for: how much is tried, and what of it may not be changed.
+inline void read_effort(section& s, configuration& c) {
+  auto& e = c.options.effort;
+  if (s.has("effort")) {
+    using enum effort;
+    e.level = std::array{fast, balanced, best}.at(s.word("effort", {"fast", "balanced", "best"}));
+    c.names_effort = true;
+  }
+  e.tune = s.flag("tune_hyperparams", e.tune);
+  e.float_macs = s.real("float_macs", e.float_macs);
+  if (!(e.float_macs >= 0 && e.float_macs <= 1))
+    section::fail(s.at("float_macs"), "a share of the products, 0 to 1", s["float_macs"].dump());
+  e.enough_db = s.real("enough_db", e.enough_db);
+  e.cache_mb = s.count("cache_mb", 0, e.cache_mb);
+  for (const auto& what : s.list("fixed")) {
+    if (what == "preset")
+      e.fixed_preset = true;
+    else if (what == "range_estimator")
+      e.fixed_estimator = true;
+    else if (what == "bias_correction")
+      e.fixed_correction = true;
+    else
+      section::fail(s.at("fixed"), "preset, range_estimator or bias_correction", "'" + what + "'");
+  }
+}
+
 inline void read_params(section s, configuration& c) {
   auto& o = c.options;
   read_target(s, o);
+  read_effort(s, c);
+  if (s.has("mode")) {
+    using enum quantize_mode;
+    constexpr quantize_mode of[] = {integer, integer, fp8_e4m3, fp8_e5m2};
+    o.mode = of[s.word("mode", {"int8", "integer", "fp8_e4m3", "fp8_e5m2"})];
+  }
   if (s.has("preset")) {
     using enum preset;
     constexpr ptq::preset of[] = {performance, performance, mixed, accuracy, mixed};

@@ -20,7 +20,8 @@ struct configuration {
   std::string model_name, model;
   std::string data_source;
   quantize_options options;
-  bool data_free = false;  // ranges without data
+  bool data_free = false;     // ranges without data
+  bool names_effort = false;  // the file says how much is tried
   bool shuffle = false;
   std::uint64_t seed = 0;
   std::vector<std::string> warnings;  // what the file asks for and does not change the result

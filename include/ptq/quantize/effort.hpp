@@ -13,7 +13,7 @@ enum class effort : std::uint8_t {
   balanced,  // also equalisation, SmoothQuant, other ranges and presets, sequential bias correction,
              // on request a few layers in float: each step is kept only where it lowers the error on
              // samples held back
-  best       // also the rounding of weights, optimised against the layers' own inputs
+  best       // also the rounding of weights, for what arrives at the layers and what float makes of it
 };
 
 constexpr const char* name_of(effort e) {

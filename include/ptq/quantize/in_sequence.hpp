@@ -40,11 +40,16 @@ inline bool is_integer_layer(const graph& g, const node& n) {
 
 class layer_sequence {
  public:
-  explicit layer_sequence(const graph& g) : edges_(g), needed_(g.nodes.size()) {
+  explicit layer_sequence(const graph& g)
+      : layer_sequence(g, [&](const node& n) { return is_integer_layer(g, n); }) {}
+
+  /// is_layer  of a node
+  template <class Test>
+  layer_sequence(const graph& g, Test is_layer) : edges_(g), needed_(g.nodes.size()) {
     std::vector<bool> wanted(g.values.size());
     for (std::size_t n = g.nodes.size(); n-- > 0;) {
       const auto& node = g.nodes[n];
-      const bool layer = is_integer_layer(g, node);
+      const bool layer = is_layer(node);
       bool on_the_way = false;
       for (auto id : node.outputs) on_the_way = on_the_way || (id != none && wanted[u(id)]);
       needed_[n] = on_the_way;
@@ -121,6 +126,38 @@ graph in_sequence(graph g, Runner& run, Change&& change) {
   order.forget(g, run);
   return g;
 }
+
+/// What arrives at the layers of the float network, beside a sequence through the quantized one.
+template <part_runner Runner>
+class real_inputs {
+ public:
+  /// g      float, every extent known
+  /// layers those that became integer, by node name
+  /// run    of g; both must outlive this
+  template <class Layers>
+  real_inputs(const graph& g, const Layers& layers, Runner& run)
+      : g_(&g), run_(&run), order_(g, [&](const node& n) { return layers.contains(n.name); }) {}
+
+  /// Goes on to the layer of this name. False if the float network has none, or has passed it.
+  bool reach(const std::string& name) {
+    for (const auto n : order_.layers()) {
+      if (n < at_ || g_->nodes[n].name != name) continue;
+      order_.advance(*g_, at_, n, *run_);
+      at_ = n;
+      return true;
+    }
+    return false;
+  }
+
+  /// The input of the layer that was reached.
+  tensor at(std::int64_t i) const { return run_->at((*g_)[g_->nodes[at_].inputs[0]].name, i); }
+
+ private:
+  const graph* g_;
+  Runner* run_;
+  layer_sequence order_;
+  std::size_t at_ = 0;
+};
 
 /// Weights and biases of the integer layers of `from`, which has the same nodes, in place of those of g.
 inline graph with_layers_of(graph g, const graph& from) {

@@ -3,17 +3,20 @@
 // Which way each weight is rounded: up or down, as the layer's own inputs ask for, not to the
 // nearest. For every output channel the error
 //
-//   (ŵ − w)ᵀ · C · (ŵ − w),   C the covariance of what the layer reads (input_moments.hpp)
+//   (ŵ − w)ᵀ · C · (ŵ − w) − 2 · (ŵ − w)ᵀ · p,   C the covariance of what the layer reads
 //
 // is lowered by coordinate descent over the codes, each one of the two neighbours of w / scale; the
-// scale follows by least squares, scale · (wᵀCŵ) / (ŵᵀCŵ). It is AdaRound's objective (Nagel et al.
-// 2020, eq. 13) without its relaxation by rectified sigmoids: deterministic, and done when no
-// single code can improve.
+// scale follows by least squares, ŵᵀ(Cw + p) / (ŵᵀCŵ). Without p it is AdaRound's objective (Nagel et
+// al. 2020, eq. 13), without its relaxation by rectified sigmoids: deterministic, and done when no
+// single code can improve. With p = D · w (input_moments.hpp) it is, but for a constant, the mean of
+// (ŵ·x̂ − w·x)²: the output is drawn to that of the float network (asymmetric reconstruction, Nagel et
+// al. 2020, eq. 25), and so makes up for what the layers before lost.
 
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include <ptq/core/numeric.hpp>
@@ -26,13 +29,17 @@ class channel_rounder {
   /// w     [K]  real
   /// c     [K, K]  symmetric, no negative eigenvalue
   /// limit codes lie in −limit … limit
-  channel_rounder(std::span<const float> w, std::span<const double> c, int limit)
-      : w_(w), c_(c), limit_(limit), slope_(w.size()) {}
+  /// pull  [K], p above; empty: zeros
+  channel_rounder(std::span<const float> w, std::span<const double> c, int limit,
+                  std::vector<double> pull = {})
+      : w_(w), c_(c), limit_(limit), pull_(std::move(pull)), slope_(w.size()) {
+    pull_.resize(w.size());
+  }
 
   struct result {
     std::vector<int> codes;
     float scale;
-    double error;  // (ŵ − w)ᵀ C (ŵ − w)
+    double error;  // (ŵ − w)ᵀ C (ŵ − w) − 2 (ŵ − w)ᵀ p
   };
 
   /// scale  at which all of w lies within the codes. With few codes a smaller one, which clips the
@@ -85,14 +92,14 @@ class channel_rounder {
       const double* row = c_.data() + i * size();
       double line = 0;
       for (std::size_t j = 0; j < size(); ++j) line += row[j] * lost(r, j);
-      sum += e * line;
+      sum += e * (line - 2 * pull_[i]);
     }
     return sum;
   }
 
   void descend(result& r) {
     const double step = static_cast<double>(r.scale);
-    std::fill(slope_.begin(), slope_.end(), 0.0);
+    for (std::size_t i = 0; i < size(); ++i) slope_[i] = -pull_[i];
     for (std::size_t i = 0; i < size(); ++i) move(i, lost(r, i));
     // A sweep that changes nothing ends it; real layers rest after five to ten.
     constexpr int most_sweeps = 20;
@@ -116,7 +123,7 @@ class channel_rounder {
     }
   }
 
-  /// slope_ = C · (ŵ − w)
+  /// slope_ = C · (ŵ − w) − p
   void move(std::size_t i, double by) {
     const double* row = c_.data() + i * size();
     for (std::size_t j = 0; j < size(); ++j) slope_[j] += by * row[j];
@@ -132,7 +139,7 @@ class channel_rounder {
         a += row[j] * static_cast<double>(w_[j]);
         b += row[j] * r.codes[j];
       }
-      with += r.codes[i] * a;
+      with += r.codes[i] * (a + pull_[i]);
       own += r.codes[i] * b;
     }
     // A fit that runs away from the weights is one of too few samples.
@@ -143,7 +150,7 @@ class channel_rounder {
   std::span<const float> w_;
   std::span<const double> c_;
   int limit_;
-  std::vector<double> slope_;
+  std::vector<double> pull_, slope_;
 };
 
 /// C with a share of its mean diagonal added, so that directions that no sample showed still count.

@@ -3,6 +3,8 @@
 // The chosen options as names and texts: what reports print, and what a quantized model keeps in its
 // metadata beside the library's version, so that a file says how it was made.
 
+#include <cmath>
+#include <cstdio>
 #include <string>
 #include <utility>
 #include <vector>
@@ -29,9 +31,34 @@ inline setting_list settings_of(const quantize_options& o) {
       {"subset_size", std::to_string(o.subset_size)},
   };
   if (o.effort.tune) s.emplace_back("tune_hyperparams", "true");
-  const auto side = [](const range_side& r) {
-    return std::string(name_of(r.statistic)) + "/" + name_of(r.aggregator);
+  const auto number = [](double v) {
+    char text[32];
+    std::snprintf(text, sizeof text, "%g", v);
+    return std::string(text);
   };
+  const auto& e = o.effort;
+  std::string fixed;
+  for (const auto& [is, what] : {std::pair(e.fixed_preset, "preset"),
+                                 std::pair(e.fixed_estimator, "range_estimator"),
+                                 std::pair(e.fixed_correction, "bias_correction")})
+    if (is) fixed += (fixed.empty() ? "" : " ") + std::string(what);
+  if (!fixed.empty()) s.emplace_back("fixed", fixed);
+  if (e.float_macs > 0) {
+    s.emplace_back("float_macs", number(e.float_macs));
+    s.emplace_back("enough_db", number(e.enough_db));
+  }
+  const auto side = [&](const range_side& r) {
+    std::string text = std::string(name_of(r.statistic)) + "/" + name_of(r.aggregator);
+    if (std::isfinite(r.clipping_value)) text += " clipped at " + number(r.clipping_value);
+    const bool quantile = r.statistic == range_statistic::quantile ||
+                          r.statistic == range_statistic::abs_quantile;
+    if (quantile) text += " without " + number(r.outlier_prob);
+    return text;
+  };
+  if (o.activations.estimator == range_estimator::percentile)
+    s.emplace_back("percentile_tail", number(o.activations.percentile_tail));
+  if (o.activations.estimator == range_estimator::mean_quantile)
+    s.emplace_back("outlier_prob", number(o.activations.outlier_prob));
   if (o.activations.estimator == range_estimator::custom) {
     s.emplace_back("range_min", side(o.activations.min));
     s.emplace_back("range_max", side(o.activations.max));

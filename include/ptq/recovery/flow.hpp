@@ -19,19 +19,16 @@
 
 #include <ptq/calibrate.hpp>
 #include <ptq/data/kept_samples.hpp>
-#include <ptq/execute/sweep.hpp>
 #include <ptq/graph/graph.hpp>
 #include <ptq/kernels/table.hpp>
 #include <ptq/quantize/devices.hpp>
 #include <ptq/quantize/equalize.hpp>
 #include <ptq/quantize/groups.hpp>
-#include <ptq/quantize/optimised_rounding.hpp>
 #include <ptq/quantize/placement.hpp>
 #include <ptq/quantize/scheme.hpp>
-#include <ptq/quantize/sequential_correction.hpp>
 #include <ptq/quantize/settings.hpp>
 #include <ptq/recovery/held_back.hpp>
-#include <ptq/recovery/real_layers.hpp>
+#include <ptq/recovery/layer_sweeps.hpp>
 #include <ptq/recovery/relief.hpp>
 #include <ptq/recovery/spreads.hpp>
 
@@ -108,8 +105,8 @@ class flow {
   }
 
   bool wants_sequential() const {
-    const bool forced = options_.correction == bias_correction::sequential;
-    return forced || (options_.effort.level != effort::fast && !options_.effort.fixed_correction);
+    return forces_sequential() ||
+           (options_.effort.level != effort::fast && !options_.effort.fixed_correction);
   }
 
   /// Notes a step; true if it is kept.
@@ -240,23 +237,17 @@ class flow {
   }
   double enough() const { return std::pow(10, -options_.effort.enough_db / 10); }
 
-  /// Layers improved one after the other, where the network can be cut into parts.
+  /// A step that goes through the network layer by layer, where it can be cut into parts.
   ///
-  /// change(graph, real_layers, sweep&) → graph
+  /// change  layer_sweeps → graph
   template <class Change>
-  std::optional<graph> swept(const std::string& what, const graph& q, std::int64_t count,
-                             Change change) {
-    progress(what.c_str());
+  std::optional<graph> swept(const char* what, const graph& q, Change change) {
+    progress(what);
     try {
-      const auto first = *parts_.used.at(0);
-      const auto fixed = at_extents_of(q, table_, first);
-      if (!real_)
-        real_ = real_layers_of(at_extents_of(network_, table_, first), fixed, parts_.used, count,
-                               table_, options_.threads);
-      activation_cache cache(bytes_ - bytes_ / 2);
-      sweep run(fixed, parts_.used, count, table_, cache);
-      run.threads = options_.threads;
-      return quantization::with_layers_of(q, change(fixed, *real_, run));
+      const sweep_options how{
+          .count = swept_count(), .memory = bytes_ - bytes_ / 2, .threads = options_.threads};
+      if (!sweeps_) sweeps_.emplace(network_, q, parts_.used, table_, how);
+      return change(*sweeps_);
     } catch (const unsupported& e) {
       skipped(what, e.what());
     } catch (const shape_error& e) {
@@ -264,27 +255,25 @@ class flow {
     }
     return {};
   }
+  bool forces_sequential() const { return options_.correction == bias_correction::sequential; }
+  std::int64_t swept_count() const {
+    const auto used = parts_.used.count().value_or(0);
+    return forces_sequential() ? used : std::min(sweep_count, used);
+  }
 
   graph corrected(graph q) {
-    const bool forced = options_.correction == bias_correction::sequential;
-    const auto used = parts_.used.count().value_or(0);
-    const auto count = forced ? used : std::min(sweep_count, used);
-    const auto plain = q;
-    auto better = swept("sequential bias correction", q, count,
-                        [](const graph& g, const quantization::real_layers& real, sweep& run) {
-                          return quantization::sequentially_corrected(g, real, run);
-                        });
+    const bool forced = forces_sequential();
+    auto better = swept("sequential bias correction", q,
+                        [](const layer_sweeps& s) { return s.corrected(); });
     if (better && decide("sequential bias correction", judge_.error(*better), forced)) {
       options_.correction = bias_correction::sequential;
       q = std::move(*better);
     }
     if (options_.effort.level != effort::best) return q;
-    better = swept("weight rounding", plain, count,
-                   [&](const graph& g, const quantization::real_layers& real, sweep& run) {
-                     const int limit = quantization::weight_grid_of(options_).highest();
-                     return quantization::rounded_for_inputs(g, real, limit, run);
-                   });
-    if (better && decide("weight rounding", judge_.error(*better))) q = std::move(*better);
+    const int limit = quantization::weight_grid_of(options_).highest();
+    better = swept("weight reconstruction", q,
+                   [&](const layer_sweeps& s) { return s.rounded(limit); });
+    if (better && decide("weight reconstruction", judge_.error(*better))) q = std::move(*better);
     return q;
   }
 
@@ -303,7 +292,7 @@ class flow {
   double error_ = 0;  // of what is kept so far
   calibration::evidence seen_;  // of network_, on parts_.used
   recovery_report report_;
-  std::optional<quantization::real_layers> real_;  // of network_
+  std::optional<layer_sweeps> sweeps_;  // of network_ and what was quantized from it
   ptq::progress caller_report_;
 };
 

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // The ONNX project's own node tests: model, inputs and expected outputs for every operator. Every model that imports
-// must run and agree. What does not import must say so with `unsupported`.
+// must run, agree, and do so again after it was saved and loaded. What does not import must say so with `unsupported`.
 
 #include <doctest/doctest.h>
 
 #include <cmath>
 #include <cstdlib>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <map>
@@ -15,6 +16,7 @@
 #include <ptq/execute.hpp>
 #include <ptq/import.hpp>
 #include <ptq/lower.hpp>
+#include <ptq/save.hpp>
 #ifdef PTQ_TEST_DISPATCH
 #include <ptq/compiled.hpp>
 #endif
@@ -74,8 +76,16 @@ std::string run_case(const fs::path& folder) {
     inputs.push_back(read_pb(data / ("input_" + std::to_string(i) + ".pb")));
     options.input_shapes.push_back({g[g.inputs[i]].name, inputs.back().dims()});
   }
+  options.keep_recipes = true;
   const program p = lower(g, kernels::reference_kernels(), options);
   const auto out = execute(p, inputs);
+  // What runs can be saved, whatever it is made of.
+  static const ptq_test::temp_folder saved;
+  save_program(p, kernels::reference_kernels(), saved.path() / "p.ptq");
+  const auto again = execute(load_program(saved.path() / "p.ptq", kernels::reference_kernels()), inputs);
+  for (std::size_t i = 0; i < out.size(); ++i)
+    if (out[i].byte_count() > 0 && std::memcmp(out[i].data(), again[i].data(), out[i].byte_count()) != 0)
+      return "output " + std::to_string(i) + ": not the same after loading";
   for (std::size_t i = 0; i < out.size(); ++i) {
     const auto d = difference(out[i], read_pb(data / ("output_" + std::to_string(i) + ".pb")));
     if (!d.empty()) return d;

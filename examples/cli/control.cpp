@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The search of `ptq quantize --max-drop`: its samples and labels, its cost file, and what it says.
 
+#include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <optional>
@@ -95,6 +96,28 @@ controlled_result controlled(const ptq::graph& network, const ptq::samples& cali
   c.json = ptq::control::json(r.found);
   if (!warned.empty()) c.json["warning"] = warned;
   return c;
+}
+
+kept_float faster_in_float(const ptq::graph& network, const ptq::samples& calibration,
+                           const ptq::quantize_options& options) {
+  auto found = ptq::layers_faster_in_float(network, kernels(), calibration, options);
+  kept_float k;
+  k.json = {{"before_us", found.before_us},
+            {"after_us", found.after_us},
+            {"layers", nlohmann::json::array()}};
+  char line[256];
+  std::snprintf(line, sizeof line,
+                "%zu layers stay in float, where they are faster: the network takes %.1f us in place of %.1f\n",
+                found.layers.size(), found.after_us, found.before_us);
+  k.text = line;
+  for (const auto& l : found.layers) {
+    std::snprintf(line, sizeof line, "  %.120s: %.1f us, in INT8 %.1f\n", l.name.c_str(), l.float_us, l.int8_us);
+    k.text += line;
+    k.json["layers"].push_back({{"name", l.name}, {"float_us", l.float_us}, {"int8_us", l.int8_us}});
+  }
+  k.note = ptq::note(found);
+  k.scope = std::move(found.scope);
+  return k;
 }
 
 }  // namespace cli

@@ -138,6 +138,8 @@ void add_control(App& c, cli::quantize_arguments& a) {
                      "At most this share of the multiply-accumulates in float; without a bound on accuracy or time, what balanced may leave there (0)"))
       ->type_name("PERCENT")
       ->check(CLI::Range(0.0, 100.0));
+  c.add_flag("--keep-faster-float")
+      ->description("Measure every layer both ways, here, and leave in float what INT8 makes no faster");
   group(c.add_flag("--annotation-free", a.annotation_free,
                    "The float model's own answers are the labels"));
   group(c.add_option("--costs", a.costs,
@@ -306,9 +308,9 @@ App& add_benchmark(App& app, cli::benchmark_arguments& a) {
       ->type_name("NAME=V")
       ->take_all();
   c.add_option("--seed", a.seed, "Of the inputs (default 0)");
-  c.add_flag("--per-layer", a.per_layer, "Print the time of every step");
-  c.add_option("--against", a.against,
-               "Float model: with --per-layer, name the steps that are slower than its own")
+  c.add_flag("--per-layer", a.per_layer,
+             "Print every step: time, GOP/s, share of the machine's peak, kernel, why it stayed float");
+  c.add_option("--against", a.against, "Float model: also name the INT8 steps that are slower than its own")
       ->type_name("MODEL");
   c.add_option("--trace", a.trace, "Write the steps as a Chrome trace (chrome://tracing, Perfetto)")
       ->type_name("FILE");

@@ -13,6 +13,7 @@
 #include <ptq/compiled.hpp>
 #else
 #include <ptq/export.hpp>
+#include <ptq/faster_float.hpp>
 #endif
 
 #include "calibration.hpp"
@@ -222,13 +223,22 @@ int quantize(const quantize_arguments& arguments) {
     throw ptq::data_error("--max-drop: expected it without a file of calibration");
   require_writable(a.costs);
   require_writable(a.journal);
+  std::optional<kept_float> kept;
+  if (a.given.contains("--keep-faster-float")) {
+    if (as_told || a.controlled())
+      throw ptq::data_error(
+          "--keep-faster-float: expected it without --data-free, a calibration file or a bound on accuracy or time");
+    kept = faster_in_float(network, data, options);
+    options.restored = kept->scope;
+  }
   std::optional<controlled_result> control;
   if (a.controlled()) control = controlled(network, data, options, a);
-  const auto made = control ? std::move(control->made)
+  auto made = control ? std::move(control->made)
                     : keeps ? quantized_with_file(network, data, options, a)
                     : a.data_free
                         ? quantized_without_data(read_model(a.model), network, data, options)
                         : quantized(network, data, options);
+  if (kept) made.network.metadata.push_back({ptq::faster_float_key, kept->note});
   ptq::export_model(made.network, a.out);
 
   // What is measured is the file that was written.
@@ -250,9 +260,10 @@ int quantize(const quantize_arguments& arguments) {
     const ptq::latency_options timing{.repeats = a.latency_repeats, .budget_ms = 3000};
     r.latency = {latency_of(network, first, timing, a), latency_of(shipped, first, timing, a)};
   }
-  say(a, a.brief ? brief_line(r) : ptq::text(r) + (control ? control->text : ""));
+  say(a, a.brief ? brief_line(r) : ptq::text(r) + (control ? control->text : "") + (kept ? kept->text : ""));
   auto j = ptq::json(r);
   if (control) j["accuracy_control"] = control->json;
+  if (kept) j["faster_float"] = kept->json;
   write_result(a, j);
   return control && !control->met ? 3 : 0;
 }

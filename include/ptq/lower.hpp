@@ -176,9 +176,12 @@ program lower(graph g, const kernels::kernel_table& table, const lower_options& 
     simulated = simulated || (v.quant && is_float8(v.quant->type));
   }
   lowering::emitter e(std::move(g), table, integers || !options.fast_float);
-  e.lower_body = [](graph body, const kernels::kernel_table& with, bool) {
+  e.lower_body = [](graph body, const kernels::kernel_table& with, bool keep_recipes) {
     // Steps of a body run inside one step: no kernel there may start threads.
-    return lower(std::move(body), with, {.input_shapes = {}, .keep_values = false, .fast_float = false, .threads = 1});
+    lower_options inner;
+    inner.fast_float = false;
+    inner.keep_recipes = keep_recipes;
+    return lower(std::move(body), with, inner);
   };
   const uses edges(e.network());
   lowering::fused_adds adds{.edges = &edges, .done = {}, .allowed = !options.keep_values};

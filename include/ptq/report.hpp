@@ -35,6 +35,8 @@ inline report make_report(std::string_view model, const program& p) {
   r.model = model;
   r.isa = p.isa;
   r.notes = p.notes;
+  r.activation_bytes = p.arena_bytes;
+  r.scratch_bytes = p.scratch_bytes;
   for (const auto& s : p.steps)
     r.layers.push_back({.name = s.node,
                         .what = s.what,

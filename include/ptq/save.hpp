@@ -7,7 +7,6 @@
 //   save_program(lower(g, table, {.keep_recipes = true}), "cnn.ptq");
 //   const program p = load_program("cnn.ptq", table);
 
-#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <filesystem>
@@ -24,10 +23,9 @@
 #include <ptq/lower/cpu.hpp>
 #include <ptq/lower/openmp_threads.hpp>
 #include <ptq/lower/program.hpp>
-#include <ptq/save/check.hpp>
 #include <ptq/save/file.hpp>
 #include <ptq/save/identity.hpp>
-#include <ptq/save/kernels.hpp>
+#include <ptq/save/programs.hpp>
 
 namespace ptq {
 
@@ -40,22 +38,14 @@ struct load_options {
 ///
 /// p        lowered with keep_recipes
 /// table    that it was lowered with
-/// throws   unsupported if p was lowered without keep_recipes, with another table, or holds a step that no table makes
-///          (a recurrence, a loop, …); io_error if the file can't be written
+/// throws   unsupported if p was lowered without keep_recipes or with another table; io_error if the file can't be written
 template <class = void>
 void save_program(const program& p, const kernels::kernel_table& table, const std::filesystem::path& path) {
   if (p.isa != table.isa)
     throw unsupported("save: table: expected that of " + p.isa + ", got that of " + table.isa);
-  for (const auto& s : p.steps)
-    if (!s.recipe)
-      throw unsupported("save: node '" + s.node + "' (" + s.what + "): kernel '" + s.kernel.name +
-                        "': expected one that can be made again (see lower_options::keep_recipes)");
-  program kept = p;
-  // Of the machine, not of the program.
-  std::erase(kept.notes, lowering::slower_than_cpu(p.isa));
   saving::writer out;
-  out(std::string(version), saving::identity_of(table), kept);
-  for (const auto& s : p.steps) saving::write_kernel(out, s);
+  out(std::string(version), saving::identity_of(table));
+  saving::write_program(out, p);
   out.write(path);
 }
 
@@ -93,18 +83,12 @@ program load_program(const std::filesystem::path& path, const kernels::kernel_ta
   in(p);
   require("ISA", table.isa, p.isa);
   require("kernel table", std::to_string(saving::identity_of(table)), std::to_string(identity));
-  std::string at;  // the step that is being made
   try {
-    saving::complete(p);
-    for (auto& s : p.steps) {
-      at = "node '" + s.node + "' (" + s.what + "): ";
-      s.kernel = saving::read_kernel(in, p, s, table);
-      p.scratch_bytes = std::max(p.scratch_bytes, s.kernel.scratch);
-    }
+    saving::read_kernels(in, p, table);
   } catch (const saving::mismatch& m) {
-    in.fail(at + m.what);
+    in.fail(m.what);
   } catch (const std::bad_alloc&) {
-    in.fail(at + "it needs more memory than there is");
+    in.fail("it needs more memory than there is");
   }
   if (!in.done()) in.fail("fields: expected an end, got more");
   if (auto note = lowering::slower_than_cpu(table.isa); !note.empty()) p.notes.push_back(std::move(note));

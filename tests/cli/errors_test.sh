@@ -24,6 +24,9 @@ for c in quantize evaluate compare run benchmark prepare inspect; do
   holds "$dir/out" 'Example'
 done
 
+# --- options that contradict each other ---
+fails 1 'keep-faster-float.*without' quantize "$float" -o "$out" --data-free --keep-faster-float
+
 # --- the model ---
 fails 1 'missing.onnx' quantize "$dir/missing.onnx" -o "$out" "${data[@]}"
 head -c 100000 "$float" >"$dir/cut.onnx"

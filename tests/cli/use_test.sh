@@ -34,6 +34,13 @@ succeeds quantize "$float" -o "$dir/brief.onnx" "${common[@]}" --data "$calibrat
 [ "$(awk -F '\t' 'NF == 7 && $1 == "fashion_resnet"' "$dir/out" | wc -l)" -eq 1 ] ||
   wrong "--brief: expected one line of seven columns, got: $(cat "$dir/out")"
 
+succeeds quantize "$float" -o "$dir/kept.onnx" "${common[@]}" --data "$calibration" --effort fast \
+  --subset-size 4 --report-samples 0 --repeats 0 --keep-faster-float --json "$dir/kept.json"
+holds "$dir/out" 'layers stay in float, where they are faster'
+for key in faster_float before_us after_us; do holds "$dir/kept.json" "\"$key\":"; done
+succeeds inspect "$dir/kept.onnx"
+holds "$dir/out" 'made with ptq.faster_float'
+
 # --- evaluate, compare ---
 for model in "$float" "$int8"; do
   succeeds evaluate "$model" "${test_set[@]}" --labels "$models/test-labels.idx1.gz" \
@@ -70,14 +77,20 @@ for key in ready_ms first_ms steps; do holds "$dir/time.json" "\"$key\":"; done
 
 # --- benchmark, inspect ---
 succeeds benchmark "$int8" --threads 1 --repeats 3 --per-layer --json "$dir/time.json"
-for key in min_ms median_ms threads isa steps; do holds "$dir/time.json" "\"$key\":"; done
+for key in min_ms median_ms threads isa steps activation_bytes peak_gops peak_percent gops; do
+  holds "$dir/time.json" "\"$key\":"
+done
+holds "$dir/out" 'activations [0-9]* bytes'
+holds "$dir/out" 'peak of 1 thread: '
 succeeds benchmark "$int8" --repeats 3 --against "$float" --trace "$dir/trace.json" --json "$dir/time.json"
 holds "$dir/time.json" '"float_ms":'
+holds "$dir/out" 'slower than float'
 for key in traceEvents displayTimeUnit dur kernel; do holds "$dir/trace.json" "\"$key\":"; done
 succeeds benchmark "$float" --dim batch=2 --repeats 1
 succeeds inspect "$int8" --json "$dir/inspect.json"
 holds "$dir/out" "input  'image' f32 \[batch,1,28,28\]"
 holds "$dir/inspect.json" '"quantized": true'
+holds "$dir/inspect.json" '"activation_bytes": [1-9]'
 succeeds inspect "$float" --json -
 holds "$dir/out" '"quantized": false'
 succeeds inspect --cpu

@@ -17,6 +17,7 @@
 #include <ptq/graph/print.hpp>
 #include <ptq/kernels/reference.hpp>
 #include <ptq/lower/constants.hpp>
+#include <ptq/lower/in_place.hpp>
 #include <ptq/lower/order.hpp>
 #include <ptq/lower/packed_weights.hpp>
 #include <ptq/lower/plain.hpp>
@@ -25,12 +26,11 @@
 
 namespace ptq::lowering {
 
-/// A kernel, and what it was made of where the program is to be saved.
+/// A kernel, what it was made of where the program is to be saved, and which sources its destination may lie on.
 struct made {
   kernels::prepared kernel;
   std::shared_ptr<const lowering::recipe> recipe;
-  made(kernels::prepared k, std::shared_ptr<const lowering::recipe> r = {})
-      : kernel(std::move(k)), recipe(std::move(r)) {}
+  std::uint8_t overwritable = 0;
 };
 
 inline std::string label(const node& n) { return "node '" + n.name + "' (" + op_name(n.what) + ")"; }
@@ -64,7 +64,7 @@ class emitter {
   packed_weights* packed = nullptr;
 
   /// Lowers the body of an If or Loop; set by lower, absent where a node is computed ahead of time.
-  using body_lowering = program (*)(graph, const kernels::kernel_table&, bool integers);
+  using body_lowering = program (*)(graph, const kernels::kernel_table&, bool keep_recipes);
   body_lowering lower_body = nullptr;
 
   graph& network() { return g_; }
@@ -97,7 +97,7 @@ class emitter {
   made plain(F f) const {
     auto k = plain_kernel(std::move(f));
     auto r = keep_recipes ? recipe_of<F>(k) : nullptr;
-    return {std::move(k), std::move(r)};
+    return {std::move(k), std::move(r), 0};
   }
 
   // ---- values
@@ -168,7 +168,7 @@ class emitter {
   template <class Args>
   made recorded(entry_field<Args> field, const Args& args, kernels::prepared p) const {
     auto r = keep_recipes ? recipe_of<Args>(field, args, p) : nullptr;
-    return {std::move(p), std::move(r)};
+    return {std::move(p), std::move(r), lowering::overwritable(args)};
   }
   int find(value_id id, bool as_codes, const order& o) const;
   order any_real_order(value_id id) const;
@@ -240,6 +240,7 @@ inline step& emitter::emit(const node& n, made k, std::vector<int> src, int dst,
   s.what = op_name(n.what);
   s.kernel = std::move(k.kernel);
   s.recipe = std::move(k.recipe);
+  s.overwritable = k.overwritable;
   s.src = std::move(src);
   s.dst = dst;
   s.integer = integer;
@@ -257,6 +258,7 @@ inline step& emitter::convert(const char* what, made k, int src, int dst) {
   s.what = what;
   s.kernel = std::move(k.kernel);
   s.recipe = std::move(k.recipe);
+  s.overwritable = k.overwritable;
   s.src = {src};
   s.dst = dst;
   s.integer = slot_at(src).codes.has_value() && slot_at(dst).codes.has_value();

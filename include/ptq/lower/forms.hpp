@@ -71,15 +71,8 @@ inline int emitter::rounded_to_grid(value_id id, int s) {
   if (v.quant->per_channel())
     throw unsupported("lower: value '" + v.name + "': activations in FP8 per channel have no kernel");
   const int to = create(v.name, dtype::f32, v.dims, slot_at(s).memory);
-  auto kernel = plain_kernel(
-      "simulated FP8",
-      [scale = v.quant->scale[0], type = v.quant->type](const kernels::operands& io, work_range r) {
-        const auto* x = static_cast<const float*>(io.src[0]);
-        auto* y = static_cast<float*>(io.dst);
-        for (std::int64_t i = r.begin; i < r.end; ++i) y[i] = rounded_to_float8(x[i], scale, type);
-      },
-      v.dims.size());
-  convert("QuantizeLinear", std::move(kernel), s, to).note = simulated_note;
+  convert("QuantizeLinear", plain(float8_elements{v.dims.size(), v.quant->scale[0], v.quant->type}), s, to).note =
+      simulated_note;
   return to;
 }
 

@@ -59,6 +59,7 @@ struct step {
   kernels::prepared kernel;
   std::vector<int> src;     // slots
   int dst = 0;
+  std::uint8_t overwritable = 0;  // bit i: dst may lie on source i (lower/in_place.hpp)
   bool integer = false;     // computes on codes
   std::int64_t macs = 0;    // multiply-accumulates of convolutions and matrix products
   std::string note;         // why it runs in float, in a program that holds integers

@@ -144,6 +144,14 @@ struct recipe {
   }
 };
 
+/// The recipe of a kernel that is its object.
+inline std::shared_ptr<const recipe> recipe_of_object(std::size_t entry, const kernels::prepared& made) {
+  auto r = std::make_shared<recipe>();
+  r->entry = entry;
+  r->arguments = made.object;
+  return r;
+}
+
 /// The recipe of `made`, which `field` or its reference made of `args`.
 template <class Args>
 std::shared_ptr<const recipe> recipe_of(entry_field<Args> field, Args args, const kernels::prepared& made) {

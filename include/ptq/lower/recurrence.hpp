@@ -15,14 +15,27 @@
 #include <ptq/core/tensor.hpp>
 #include <ptq/lower/cell.hpp>
 #include <ptq/lower/program.hpp>
+#include <ptq/lower/recipe.hpp>
 
 namespace ptq::lowering {
 
-/// h·Rᵀ for the rows of one or all gates: `k` reads [n h] (reals, or codes) and writes f32 [n, columns].
+/// h·Rᵀ of some gates: [rows h] → [rows, columns].
+struct hidden_piece {
+  std::int64_t rows = 0, first_gate = 0, columns = 0;
+};
+/// All gates of a batch at once, or of a gru that resets first its two gates, then one row's state.
+inline std::vector<hidden_piece> hidden_pieces(const op::recurrent& what, std::int64_t batch, std::int64_t hidden) {
+  if (what.what == op::recurrent::cell::gru && !what.linear_before_reset)
+    return {{batch, 0, 2 * hidden}, {1, 2, hidden}};
+  return {{batch, 0, what.gates() * hidden}};
+}
+
+/// A piece's kernels: `k` reads [rows h] (reals, or codes) and writes f32.
 struct hidden_product {
   kernels::prepared k;
-  std::int64_t first_gate = 0, columns = 0;
-  std::optional<kernels::prepared> to_codes = {};  // [n h] → u8, where k takes codes
+  hidden_piece piece;
+  std::optional<kernels::prepared> to_codes = {};        // [rows h] → u8, where k takes codes
+  std::shared_ptr<const recipe> made_of = {}, codes_made_of = {};  // where the program is to be saved
 };
 
 /// Where the operands of a run lie; positions in the step's sources, -1 where absent.
@@ -121,7 +134,7 @@ class recurrence {
       run_all(*p.to_codes, {.src = {h}, .dst = s.codes}, s.inner);
       left = s.codes;
     }
-    run_all(p.k, {.src = {left, r ? r + p.first_gate * hidden * hidden : nullptr}, .dst = dst}, s.inner);
+    run_all(p.k, {.src = {left, r ? r + p.piece.first_gate * hidden * hidden : nullptr}, .dst = dst}, s.inner);
   }
 
   void direction(const kernels::operands& io, std::byte* scratch, std::int64_t d) const {
@@ -166,7 +179,7 @@ class recurrence {
     const auto& cell = cells[static_cast<std::size_t>(d)];
     const auto& by = products[static_cast<std::size_t>(d)];
     const bool gru = what.what == op::recurrent::cell::gru;
-    float* product = s.product + row * by[0].columns;
+    float* product = s.product + row * by[0].piece.columns;
     float* spare = s.spare + row * hidden;
     float* h = s.h + row * hidden;
     if (!gru) {

@@ -82,6 +82,8 @@ struct report {
   std::vector<report_layer> layers = {};       // in the order of execution
   std::vector<report_overflow> overflow = {};  // of the layers with int8 weights
   std::vector<std::string> notes = {};         // on the program as a whole
+  std::uint64_t activation_bytes = 0;          // at most at once, but for inputs and outputs
+  std::uint64_t scratch_bytes = 0;             // for each thread besides
 
   std::int64_t macs() const {
     std::int64_t sum = 0;

@@ -62,6 +62,8 @@ Json json(const report& r) {
             {"macs", r.macs()},
             {"integer_macs", r.integer_macs()},
             {"integer_macs_percent", r.integer_share()},
+            {"activation_bytes", r.activation_bytes},
+            {"scratch_bytes", r.scratch_bytes},
             {"layers", Json::array()},
             {"notes", r.notes}};
   for (const auto& [name, text] : r.settings) j["settings"][name] = text;

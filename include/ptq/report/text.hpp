@@ -153,6 +153,9 @@ inline std::string text(const report& r) {
   if (r.macs() > 0)
     s += "multiply-accumulates in integers: " + number(r.integer_share(), 2) + " % of " +
          grouped(static_cast<std::uint64_t>(r.macs())) + "\n";
+  if (r.activation_bytes > 0)
+    s += "activations: " + grouped(r.activation_bytes) + " bytes, and " + grouped(r.scratch_bytes) +
+         " for each thread\n";
   if (r.compared > 0) {
     s += "same top class as float: " + number(r.agreement, 2) + " % of " +
          std::to_string(r.compared) + " samples\n";

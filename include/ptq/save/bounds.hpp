@@ -82,14 +82,21 @@ inline std::int64_t strided_span(int rank, const std::array<std::int64_t, 8>& ex
   require_within("rank", rank, 0, 8);
   require_within("offset", first, 0, most_elements);
   std::int64_t lowest = first, highest = first, count = 1;
+  bool none = false;
   for (std::size_t i = 0; i < static_cast<std::size_t>(rank); ++i) {
-    count = elements({1, extent[i]}) == 0 ? 0 : count;
     require_within("stride", stride[i], -most_extent, most_extent);
+    const auto e = elements({1, extent[i]});
+    none = none || e == 0;
+    if (e > 0) require_within("elements", count, 0, most_elements / e);
+    count *= std::max<std::int64_t>(e, 1);
+  }
+  if (none) return 0;
+  for (std::size_t i = 0; i < static_cast<std::size_t>(rank); ++i) {
     (stride[i] < 0 ? lowest : highest) += (extent[i] - 1) * stride[i];
     require_within("span", highest, 0, most_elements);
-    if (count > 0) require_within("span", lowest, 0, most_elements);
+    require_within("span", lowest, 0, most_elements);
   }
-  return count == 0 ? 0 : highest + 1;
+  return highest + 1;
 }
 inline std::int64_t size_of(const kernels::broadcast& over) {
   std::int64_t n = 1;

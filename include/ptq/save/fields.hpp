@@ -7,8 +7,10 @@
 #include <ptq/core/kinds.hpp>
 #include <ptq/core/numeric.hpp>
 #include <ptq/kernels/args.hpp>
+#include <ptq/lower/body.hpp>
 #include <ptq/lower/plain.hpp>
 #include <ptq/lower/program.hpp>
+#include <ptq/lower/recurrence.hpp>
 
 namespace ptq::saving {
 
@@ -21,6 +23,9 @@ template <> inline constexpr pool_kind last_of<pool_kind> = pool_kind::lp;
 template <> inline constexpr reduce_kind last_of<reduce_kind> = reduce_kind::sum_square;
 template <> inline constexpr auto last_of<kernels::qbinary_args::kind> = kernels::qbinary_args::kind::mul;
 template <> inline constexpr auto last_of<storage::place> = storage::place::output;
+template <> inline constexpr auto last_of<op::recurrent::cell> = op::recurrent::cell::lstm;
+template <> inline constexpr auto last_of<op::recurrent::direction> = op::recurrent::direction::both;
+template <> inline constexpr auto last_of<op::cell_function::kind> = op::cell_function::kind::softplus;
 
 // ---- arguments: pointers, spans and packed memory are no fields of a file, v skips them
 
@@ -197,6 +202,112 @@ void visit(V& v, lowering::dequantize_elements& x) {
   v(count, from, g);
 }
 
+template <class V>
+void visit(V& v, lowering::gather_elements& x) {
+  auto& [extent, stride, axis, along, index, bytes] = x;
+  v(extent, stride, axis, along, index, bytes);
+}
+template <class V>
+void visit(V& v, lowering::gather_tuples& x) {
+  auto& [tuples, per_batch, batch_bytes, run, extent, stride, index] = x;
+  v(tuples, per_batch, batch_bytes, run, extent, stride, index);
+}
+template <class V>
+void visit(V& v, lowering::arg_elements& x) {
+  auto& [type, outer, size, inner, max, select_last] = x;
+  v(type, outer, size, inner, max, select_last);
+}
+template <class V>
+void visit(V& v, lowering::top_elements& x) {
+  auto& [type, outer, size, inner, k, largest, indices] = x;
+  v(type, outer, size, inner, k, largest, indices);
+}
+template <class V>
+void visit(V& v, lowering::running_sum& x) {
+  auto& [type, outer, size, inner, exclusive, reverse] = x;
+  v(type, outer, size, inner, exclusive, reverse);
+}
+template <class V>
+void visit(V& v, lowering::triangle_elements& x) {
+  auto& [total, rows, columns, shift, bytes, upper] = x;
+  v(total, rows, columns, shift, bytes, upper);
+}
+template <class V>
+void visit(V& v, lowering::range_elements& x) {
+  auto& [type, count] = x;
+  v(type, count);
+}
+template <class V>
+void visit(V& v, lowering::unary_elements& x) {
+  auto& [type, kind, size] = x;
+  v(type, kind, size);
+}
+template <class V>
+void visit(V& v, lowering::nan_elements& x) {
+  auto& [size] = x;
+  v(size);
+}
+template <class V>
+void visit(V& v, lowering::select_elements& x) {
+  auto& [first, second, bytes] = x;
+  v(first, second, bytes);
+}
+template <class V>
+void visit(V& v, lowering::reduce_elements& x) {
+  auto& [type, kind, outer, size, inner] = x;
+  v(type, kind, outer, size, inner);
+}
+template <class V>
+void visit(V& v, lowering::float8_elements& x) {
+  auto& [size, scale, type] = x;
+  v(size, scale, type);
+}
+template <class V>
+void visit(V& v, lowering::transposed_conv& x) {
+  auto& [geometry, weights, bias, act] = x;
+  v(geometry, weights, bias, act);
+}
+template <class V>
+void visit(V& v, lowering::computed_conv& x) {
+  auto& [geometry, act, bias] = x;
+  v(geometry, act, bias);
+}
+template <class V>
+void visit(V& v, lowering::local_response& x) {
+  auto& [pixels, channels, size, alpha, beta, bias] = x;
+  v(pixels, channels, size, alpha, beta, bias);
+}
+
+// ---- kernels that run others
+
+template <class V>
+void visit(V& v, op::cell_function& x) {
+  auto& [what, alpha, beta] = x;
+  v(what, alpha, beta);
+}
+template <class V>
+void visit(V& v, op::recurrent& x) {
+  auto& [what, way, hidden, clip, functions, linear_before_reset, input_forget, batch_first] = x;
+  v(what, way, hidden, clip, functions, linear_before_reset, input_forget, batch_first);
+}
+template <class V>
+void visit(V& v, lowering::recurrence_sources& x) {
+  auto& [gates, initial_h, initial_c, rest, lengths, r, bias, peepholes] = x;
+  v(gates, initial_h, initial_c, rest, lengths, r, bias, peepholes);
+}
+/// Its products come behind it (recurrence.hpp); cells and rows of gates follow from the rest.
+template <class V>
+void visit(V& v, lowering::recurrence& x) {
+  auto& [what, steps, batch, hidden, input, at, cells, products, bias, peepholes, gate_rows, y_bytes, state_bytes] = x;
+  v(what, steps, batch, hidden, input, at, bias, peepholes, y_bytes, state_bytes);
+}
+/// Its bodies come behind it (programs.hpp).
+template <class V>
+void visit(V& v, lowering::body_runner& x) {
+  auto& [bodies, name, carried, loop, operand_offset, result_offset, carried_bytes, part_bytes, room] = x;
+  v(name, carried, loop, operand_offset, result_offset, carried_bytes, part_bytes, room);
+}
+
 // ---- the program
 
 template <class V>
@@ -214,11 +325,11 @@ void visit(V& v, slot& x) {
   auto& [value, type, dims, memory, codes, storage, offset] = x;
   v(value, type, dims, memory, codes, storage, offset);
 }
-/// Its kernel comes behind it (kernels.hpp).
+/// Its kernel comes behind its program (programs.hpp).
 template <class V>
 void visit(V& v, step& x) {
-  auto& [node, what, kernel, src, dst, integer, macs, note, recipe] = x;
-  v(node, what, src, dst, integer, macs, note);
+  auto& [node, what, kernel, src, dst, overwritable, integer, macs, note, recipe] = x;
+  v(node, what, src, dst, overwritable, integer, macs, note);
 }
 template <class V>
 void visit(V& v, tap_point& x) {

@@ -12,6 +12,7 @@
 #include <string>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 #include <ptq/kernels/reference.hpp>
 #include <ptq/kernels/table.hpp>
@@ -68,20 +69,21 @@ struct array_reader {
   }
 };
 
+/// One of the table's, or a plain one.
 template <class = void>
-void write_kernel(writer& out, const step& s) {
-  const auto& r = *s.recipe;
+void write_made(writer& out, const lowering::recipe& r, const kernels::packed_memory& packed) {
+  out(static_cast<std::uint64_t>(r.entry));
   if (r.entry >= lowering::kernel_entry_count)
     return lowering::with_plain(r.entry - lowering::kernel_entry_count, [&]<class F>(F) {
-      out(static_cast<std::uint64_t>(r.entry), *static_cast<const F*>(r.arguments.get()));
+      out(*static_cast<const F*>(r.arguments.get()));
     });
   lowering::with_entry(r.entry, [&]<class Args>(lowering::entry_field<Args>) {
     Args args = *static_cast<const Args*>(r.arguments.get());
-    out(static_cast<std::uint64_t>(r.entry), args);
+    out(args);
     lowering::each_array(args, array_writer{out});
     if constexpr (lowering::packs_weights<Args>) {
-      out(s.kernel.packed.data != nullptr);
-      if (s.kernel.packed.data) out.blob({s.kernel.packed.data, s.kernel.packed.bytes});
+      out(packed.data != nullptr);
+      if (packed.data) out.blob({packed.data, packed.bytes});
     }
   });
 }
@@ -117,24 +119,35 @@ reach reach_of_entry(lowering::entry_field<Args> field, const Args& a) {
     return reach_of(a);
 }
 
+/// Bytes that a kernel may reach.
+struct rooms {
+  std::vector<std::int64_t> src;
+  std::int64_t dst = 0;
+};
+
 /// Bytes from a slot's start to its storage's end.
 inline std::int64_t room_of(const program& p, int slot) {
   const auto& s = p.slots[static_cast<std::size_t>(slot)];
   return static_cast<std::int64_t>(p.storages[static_cast<std::size_t>(s.storage)].bytes) - s.offset;
 }
+inline rooms rooms_of(const program& p, const step& s) {
+  rooms r{{}, room_of(p, s.dst)};
+  for (int i : s.src) r.src.push_back(room_of(p, i));
+  return r;
+}
 
-/// Throws mismatch if a kernel that reaches so far would leave the slots of `s`.
-inline void check_reach(const program& p, const step& s, const reach& r) {
+/// Throws mismatch if a kernel that reaches so far would leave its rooms.
+inline void check_reach(const rooms& of, const reach& r) {
   for (std::size_t i = 0; i < r.src.size(); ++i) {
-    const bool there = i < s.src.size();
+    const bool there = i < of.src.size();
     if (!there && (r.src[i] == 0 || (i > 0 && r.first_alone))) continue;
-    require_within("source", r.src[i], 0, there ? room_of(p, s.src[i]) : 0);
+    require_within("source", r.src[i], 0, there ? of.src[i] : 0);
   }
-  require_within("destination", r.dst, 0, room_of(p, s.dst));
+  require_within("destination", r.dst, 0, of.dst);
 }
 
 template <class Args>
-kernels::prepared make_kernel(reader& in, lowering::entry_field<Args> field, const program& p, const step& s,
+kernels::prepared make_kernel(reader& in, lowering::entry_field<Args> field, const rooms& of,
                               const kernels::kernel_table& table) {
   Args args;
   in(args);
@@ -154,7 +167,7 @@ kernels::prepared make_kernel(reader& in, lowering::entry_field<Args> field, con
   }
   if constexpr (requires { args.geometry; args.weights; })
     if (!args.weights && !packed) throw mismatch{"weights: expected an array, got none"};
-  check_reach(p, s, reach_of_entry<Args>(field, args));
+  check_reach(of, reach_of_entry<Args>(field, args));
   kernels::prepared made;
   if (table.*field) made = (table.*field)(args);
   if (packed) {
@@ -168,24 +181,21 @@ kernels::prepared make_kernel(reader& in, lowering::entry_field<Args> field, con
   return made;
 }
 
+/// The one of the table's, or the plain one, that the number stands for; it is less than recurrence_entry.
 template <class = void>
-kernels::prepared read_kernel(reader& in, const program& p, const step& s, const kernels::kernel_table& table) {
-  std::uint64_t entry = 0;
-  in(entry);
-  constexpr auto plain = lowering::kernel_entry_count, all = plain + lowering::plain_kernel_count;
-  require_within("entry", static_cast<std::int64_t>(std::min<std::uint64_t>(entry, all)), 0,
-                 static_cast<std::int64_t>(all) - 1);
+kernels::prepared read_made(reader& in, std::size_t entry, const rooms& of, const kernels::kernel_table& table) {
+  constexpr auto plain = lowering::kernel_entry_count;
   kernels::prepared made;
   if (entry >= plain) {
-    lowering::with_plain(static_cast<std::size_t>(entry) - plain, [&](auto kernel) {
+    lowering::with_plain(entry - plain, [&](auto kernel) {
       in(kernel);
-      check_reach(p, s, reach_of(kernel));
+      check_reach(of, reach_of(kernel));
       made = lowering::plain_kernel(std::move(kernel));
     });
     return made;
   }
-  lowering::with_entry(static_cast<std::size_t>(entry), [&]<class Args>(lowering::entry_field<Args> field) {
-    made = make_kernel<Args>(in, field, p, s, table);
+  lowering::with_entry(entry, [&]<class Args>(lowering::entry_field<Args> field) {
+    made = make_kernel<Args>(in, field, of, table);
   });
   return made;
 }

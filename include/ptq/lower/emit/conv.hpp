@@ -98,22 +98,7 @@ void emit_float_conv(emitter& e, const node& n, kernels::conv_geometry geo, cons
     const int weights = e.real_plain(n.inputs[1]);
     std::vector<int> operands{src, weights};
     if (bias_id != none) operands.push_back(e.real_plain(bias_id));
-    const shape wd = e.dims(n.inputs[1]);
-    const bool has_bias = bias_id != none;
-    e.emit(n, plain_kernel("conv, weights at run time",
-                           [geo, act, wd, has_bias](const kernels::operands& io, work_range) {
-                             tensor w(dtype::f32, wd);
-                             std::memcpy(w.mutable_data(), io.src[1], w.byte_count());
-                             w = channels_last_weights(w);
-                             const auto k = kernels::reference_kernels().conv(
-                                 {.geometry = geo,
-                                  .weights = w.view<float>().data(),
-                                  .bias = has_bias ? static_cast<const float*>(io.src[2]) : nullptr,
-                                  .act = act});
-                             k.run(k.object.get(), {.src = {io.src[0]}, .dst = io.dst}, nullptr,
-                                   {0, k.units});
-                           }),
-           operands, dst)
+    e.emit(n, e.plain(computed_conv{geo, act, bias_id != none}), operands, dst)
         .macs = macs;
   }
   e.produced(y, dst);
@@ -145,13 +130,13 @@ void emit_conv(emitter& e, const node& n, const op::conv& c, fused_adds& adds) {
   emit_float_conv(e, explained(e, n, why, meant), geo, c.act);
 }
 
-/// y[o] = b[o] + Σ x[i] · w[i, o]: gathered per output pixel, so that a pixel is written once.
 template <class = void>
 void emit_conv_transpose(emitter& e, const node& n, const op::conv_transpose& c) {
   e.require_reals(n);
   const auto x = n.inputs[0], y = n.outputs[0];
   const auto win = resolved_window(e.network(), n);
-  const auto geo = geometry_of(label(n), e.dims(x), e.dims(y), win);
+  auto geo = geometry_of(label(n), e.dims(x), e.dims(y), win);
+  geo.groups = c.groups;
   const int rank = e.dims(x).rank();
   if (!e.constant(n.inputs[1]))
     throw unsupported("lower: " + label(n) + ": weights: expected a constant, got '" +
@@ -162,41 +147,8 @@ void emit_conv_transpose(emitter& e, const node& n, const op::conv_transpose& c)
   const tensor b = bias_id == none ? tensor(dtype::f32, {geo.out_c}) : e.real_constant(bias_id);
   const int src = e.real(x, channels_last(rank));
   const int dst = e.create_real(y, channels_last(rank));
-  const auto groups = c.groups;
-  const auto act = c.act;
-  const auto gi = geo.in_c / groups, go = geo.out_c / groups;
-  const auto run = [=](const kernels::operands& io, work_range r) {
-    const auto* in = static_cast<const float*>(io.src[0]);
-    auto* out = static_cast<float*>(io.dst);
-    const auto wv = w.view<float>();
-    const auto bv = b.view<float>();
-    for (std::int64_t row = r.begin; row < r.end; ++row) {
-      const auto image = row / geo.out_h, oh = row % geo.out_h;
-      for (std::int64_t ow = 0; ow < geo.out_w; ++ow) {
-        float* p = out + (row * geo.out_w + ow) * geo.out_c;
-        for (std::int64_t o = 0; o < geo.out_c; ++o) p[o] = bv[static_cast<std::size_t>(o)];
-        for (std::int64_t kh = 0; kh < geo.kernel_h; ++kh) {
-          const auto th = oh + geo.pad_top - kh * geo.dilation_h;
-          if (th < 0 || th % geo.stride_h || th / geo.stride_h >= geo.in_h) continue;
-          for (std::int64_t kw = 0; kw < geo.kernel_w; ++kw) {
-            const auto tw = ow + geo.pad_left - kw * geo.dilation_w;
-            if (tw < 0 || tw % geo.stride_w || tw / geo.stride_w >= geo.in_w) continue;
-            const float* q = in + ((image * geo.in_h + th / geo.stride_h) * geo.in_w +
-                                   tw / geo.stride_w) * geo.in_c;
-            for (std::int64_t i = 0; i < geo.in_c; ++i) {
-              const float* ws = wv.data() + ((i * geo.kernel_h + kh) * geo.kernel_w + kw) * go;
-              float* to = p + i / gi * go;
-              for (std::int64_t o = 0; o < go; ++o) to[o] = fused_multiply_add(q[i], ws[o], to[o]);
-            }
-          }
-        }
-        for (std::int64_t o = 0; o < geo.out_c; ++o)
-          p[o] = p[o] < act.low ? act.low : p[o] > act.high ? act.high : p[o];
-      }
-    }
-  };
-  e.emit(n, plain_kernel("transposed convolution", run, geo.batch * geo.out_h), {src}, dst).macs =
-      geo.batch * geo.in_h * geo.in_w * geo.in_c * geo.kernel_h * geo.kernel_w * go;
+  e.emit(n, e.plain(transposed_conv{geo, w, b, c.act}), {src}, dst).macs =
+      geo.batch * geo.in_h * geo.in_w * geo.in_c * geo.kernel_h * geo.kernel_w * geo.group_out();
   e.produced(y, dst);
 }
 

@@ -3,9 +3,7 @@
 // Elementwise operators. On codes, a function of one value is a look-up of 256 entries and a sum or product of two has
 // a kernel; reals take float kernels; integers and booleans (shape arithmetic, tokens) take plain loops.
 
-#include <cmath>
 #include <string>
-#include <type_traits>
 
 #include <ptq/core/elementary.hpp>
 #include <ptq/lower/emit/weighted.hpp>
@@ -32,28 +30,6 @@ made lookup(const emitter& e, std::int64_t size, const std::array<std::uint8_t, 
 }
 
 template <class = void>
-kernels::prepared integer_unary(dtype t, unary_kind kind, std::int64_t size) {
-  return plain_kernel("integer unary", [=](const kernels::operands& io, work_range) {
-    with_type(t, [&](auto zero) {
-      using T = decltype(zero);
-      const auto* x = static_cast<const T*>(io.src[0]);
-      auto* y = static_cast<T*>(io.dst);
-      for (std::int64_t i = 0; i < size; ++i) {
-        const T v = x[i];
-        switch (kind) {
-          case unary_kind::neg: y[i] = static_cast<T>(0 - v); break;
-          case unary_kind::abs: y[i] = v < T(0) ? static_cast<T>(0 - v) : v; break;
-          case unary_kind::sign: y[i] = static_cast<T>((v > T(0)) - (v < T(0))); break;
-          case unary_kind::relu: y[i] = v < T(0) ? T(0) : v; break;
-          case unary_kind::logical_not: y[i] = static_cast<T>(!v); break;
-          default: y[i] = v;  // rounding an integer
-        }
-      }
-    });
-  });
-}
-
-template <class = void>
 void emit_unary(emitter& e, const node& n, const op::unary& u) {
   const auto x = n.inputs[0], y = n.outputs[0];
   const auto o = e.order_of(x);
@@ -71,17 +47,14 @@ void emit_unary(emitter& e, const node& n, const op::unary& u) {
   const int dst = e.create_real(y, memory);
   const auto size = e.dims(x).size();
   if (u.kind == unary_kind::is_nan) {
-    e.emit(n, plain_kernel("is nan", [size](const kernels::operands& io, work_range) {
-             for (std::int64_t i = 0; i < size; ++i)
-               static_cast<bool*>(io.dst)[i] = std::isnan(static_cast<const float*>(io.src[0])[i]);
-           }), {src}, dst);
+    e.emit(n, e.plain(nan_elements{size}), {src}, dst);
   } else if (e.at(x).type == dtype::f32) {
     e.emit(n,
            e.prepare(&kernels::kernel_table::unary,
                      {.kind = u.kind, .alpha = u.alpha, .beta = u.beta, .size = size}),
            {src}, dst);
   } else {
-    e.emit(n, integer_unary(e.at(x).type, u.kind, size), {src}, dst);
+    e.emit(n, e.plain(unary_elements{e.at(x).type, u.kind, size}), {src}, dst);
   }
   e.produced(y, dst);
 }
@@ -157,22 +130,9 @@ void emit_where(emitter& e, const node& n) {
   const auto o = plain_order(out.rank());
   const int c = e.real_plain(n.inputs[0]), a = e.real_plain(n.inputs[1]), b = e.real_plain(n.inputs[2]);
   const int dst = e.create_real(y, o);
-  const auto over_ab = broadcast_over(out, o, e.operand(a), e.operand(b));
-  const auto over_c = broadcast_over(out, o, e.operand(c), e.operand(c));
-  const auto width = size_of(e.at(y).type);
-  e.emit(n, plain_kernel("where", [=](const kernels::operands& io, work_range) {
-           std::vector<bool> take(static_cast<std::size_t>(out.size()));
-           for_each(over_c, {0, out.size()}, [&](auto i, auto ic, auto) {
-             take[static_cast<std::size_t>(i)] = static_cast<const bool*>(io.src[0])[ic];
-           });
-           auto* to = static_cast<std::byte*>(io.dst);
-           for_each(over_ab, {0, out.size()}, [&](auto i, auto ia, auto ib) {
-             const bool first = take[static_cast<std::size_t>(i)];
-             const auto* from = static_cast<const std::byte*>(io.src[first ? 1 : 2]);
-             std::memcpy(to + static_cast<std::size_t>(i) * width,
-                         from + static_cast<std::size_t>(first ? ia : ib) * width, width);
-           });
-         }), {c, a, b}, dst);
+  const auto with_condition = [&](int operand) { return broadcast_over(out, o, e.operand(c), e.operand(operand)); };
+  const auto bytes = static_cast<std::int64_t>(size_of(e.at(y).type));
+  e.emit(n, e.plain(select_elements{with_condition(a), with_condition(b), bytes}), {c, a, b}, dst);
   e.produced(y, dst);
 }
 

@@ -1,11 +1,9 @@
 #pragma once
 // SPDX-License-Identifier: Apache-2.0
 // Operators that read by index: gather, pad, resize, and the rarely used rest (sorting, running sums, triangles, fills).
-// Plain loops: none of them is hot in the networks we know, but for gathers of whole rows and resizes, whose inner loop
-// runs over contiguous memory.
+// Their kernels are plain loops: none is hot in the networks we know, but for gathers of whole rows and resizes, whose
+// inner loop runs over contiguous memory.
 
-#include <cmath>
-#include <numeric>
 #include <string>
 #include <vector>
 
@@ -24,7 +22,6 @@ void emit_gather(emitter& e, const node& n, const op::gather& g) {
   const int index = e.real_plain(n.inputs[1]);
   const shape data = e.dims(x), at = e.dims(n.inputs[1]);
   const auto t = e.at(n.inputs[1]).type;
-  const auto bytes = static_cast<std::size_t>(m.bytes);
   if (g.what == op::gather::kind::axis) {
     const int axis = normalized_axis(g.axis, data.rank(), "lower: node '" + n.name + "' (Gather)");
     std::int64_t outer = 1, inner = 1;
@@ -34,40 +31,22 @@ void emit_gather(emitter& e, const node& n, const op::gather& g) {
     e.emit(n, e.plain(gather_rows{outer, count, extent, inner * m.bytes, t}), {m.src, index}, m.dst);
   } else if (g.what == op::gather::kind::elements) {
     const int axis = normalized_axis(g.axis, data.rank(), "lower: node '" + n.name + "' (GatherElements)");
-    const auto strides = strides_of(data);
-    e.emit(n, plain_kernel("gather elements", [=](const kernels::operands& io, work_range) {
-             const auto total = at.size();
-             for (std::int64_t i = 0; i < total; ++i) {
-               std::int64_t rest = i, from = 0;
-               for (int d = at.rank() - 1; d >= 0; --d) {
-                 const auto here = rest % at[d];
-                 rest /= at[d];
-                 from += strides[static_cast<std::size_t>(d)] *
-                         (d == axis ? index_at(io.src[1], t, i, data[d]) : here);
-               }
-               std::memcpy(static_cast<std::byte*>(io.dst) + static_cast<std::size_t>(i) * bytes,
-                           static_cast<const std::byte*>(io.src[0]) + static_cast<std::size_t>(from) * bytes, bytes);
-             }
-           }), {m.src, index}, m.dst);
+    e.emit(n, e.plain(gather_elements{at.dims, strides_of(data), axis, data[axis], t, m.bytes}), {m.src, index}, m.dst);
   } else {
     const auto strides = strides_of(data);
     const auto depth = at[at.rank() - 1], batch = g.batch_dims;
-    std::int64_t inner = 1, tuples = 1, per_batch = 1, batch_stride = 1;
-    for (int i = 0; i + 1 < at.rank(); ++i) tuples *= at[i];
-    for (int i = static_cast<int>(batch); i + 1 < at.rank(); ++i) per_batch *= at[i];
-    for (int i = static_cast<int>(batch); i < data.rank(); ++i) batch_stride *= data[i];
+    std::int64_t inner = 1;
+    gather_tuples k{.tuples = 1, .batch_bytes = m.bytes, .extent = {}, .stride = {}, .index = t};
+    for (int i = 0; i + 1 < at.rank(); ++i) k.tuples *= at[i];
+    for (int i = static_cast<int>(batch); i + 1 < at.rank(); ++i) k.per_batch *= at[i];
+    for (int i = static_cast<int>(batch); i < data.rank(); ++i) k.batch_bytes *= data[i];
     for (int i = static_cast<int>(batch + depth); i < data.rank(); ++i) inner *= data[i];
-    const auto run = static_cast<std::size_t>(inner) * bytes;
-    e.emit(n, plain_kernel("gather tuples", [=](const kernels::operands& io, work_range) {
-             for (std::int64_t k = 0; k < tuples; ++k) {
-               auto from = k / per_batch * batch_stride;
-               for (std::int64_t d = 0; d < depth; ++d)
-                 from += index_at(io.src[1], t, k * depth + d, data[static_cast<int>(batch + d)]) *
-                         strides[static_cast<std::size_t>(batch + d)];
-               std::memcpy(static_cast<std::byte*>(io.dst) + static_cast<std::size_t>(k) * run,
-                           static_cast<const std::byte*>(io.src[0]) + static_cast<std::size_t>(from) * bytes, run);
-             }
-           }), {m.src, index}, m.dst);
+    for (auto d = batch; d < batch + depth; ++d) {
+      k.extent.push_back(data[static_cast<int>(d)]);
+      k.stride.push_back(strides[static_cast<std::size_t>(d)] * m.bytes);
+    }
+    k.run = inner * m.bytes;
+    e.emit(n, e.plain(std::move(k)), {m.src, index}, m.dst);
   }
   e.produced(y, m.dst);
 }
@@ -185,23 +164,7 @@ void emit_arg_reduce(emitter& e, const node& n, const op::arg_reduce& a) {
   const auto size = in[axis];
   const int src = e.real_plain(x);
   const int dst = e.create(e.at(y).name, dtype::s64, e.dims(y), plain_order(e.dims(y).rank()));
-  e.emit(n, plain_kernel("arg", [=, t = e.at(x).type](const kernels::operands& io, work_range) {
-           with_type(t, [&](auto zero) {
-             using T = decltype(zero);
-             const auto* p = static_cast<const T*>(io.src[0]);
-             auto* q = static_cast<std::int64_t*>(io.dst);
-             for (std::int64_t o = 0; o < outer; ++o)
-               for (std::int64_t i = 0; i < inner; ++i) {
-                 std::int64_t best = 0;
-                 for (std::int64_t k = 1; k < size; ++k) {
-                   const T v = p[(o * size + k) * inner + i], b = p[(o * size + best) * inner + i];
-                   if (a.max ? v > b : v < b) best = k;
-                   else if (a.select_last && v == b) best = k;
-                 }
-                 q[o * inner + i] = best;
-               }
-           });
-         }), {src}, dst);
+  e.emit(n, e.plain(arg_elements{e.at(x).type, outer, size, inner, a.max, a.select_last}), {src}, dst);
   e.produced(y, dst);
 }
 
@@ -219,32 +182,7 @@ void emit_top_k(emitter& e, const node& n, const op::top_k& t) {
     if (id == none) return;
     const auto t_in = e.at(x).type;
     const int dst = e.create(e.at(id).name, indices ? dtype::s64 : t_in, out, plain_order(out.rank()));
-    const bool largest = t.largest;
-    e.emit(n, plain_kernel("top k", [=](const kernels::operands& io, work_range) {
-             const auto bytes = size_of(t_in);
-             std::vector<std::int64_t> rank(static_cast<std::size_t>(size));
-             for (std::int64_t o = 0; o < outer; ++o)
-               for (std::int64_t i = 0; i < inner; ++i) {
-                 const auto place = [&](std::int64_t j) { return (o * size + j) * inner + i; };
-                 std::iota(rank.begin(), rank.end(), 0);
-                 std::stable_sort(rank.begin(), rank.end(), [&](auto a, auto b) {
-                   return with_type(t_in, [&](auto zero) {
-                     const auto* p = static_cast<const decltype(zero)*>(io.src[0]);
-                     return largest ? p[place(a)] > p[place(b)] : p[place(a)] < p[place(b)];
-                   });
-                 });
-                 for (std::int64_t j = 0; j < k; ++j) {
-                   const auto r = rank[static_cast<std::size_t>(j)];
-                   const auto at = (o * k + j) * inner + i;
-                   if (indices)
-                     static_cast<std::int64_t*>(io.dst)[at] = r;
-                   else
-                     std::memcpy(static_cast<std::byte*>(io.dst) + static_cast<std::size_t>(at) * bytes,
-                                 static_cast<const std::byte*>(io.src[0]) + static_cast<std::size_t>(place(r)) * bytes,
-                                 bytes);
-                 }
-               }
-           }), {src}, dst);
+    e.emit(n, e.plain(top_elements{t_in, outer, size, inner, k, t.largest, indices}), {src}, dst);
     e.produced(id, dst);
   };
   emit_part(y, false);
@@ -263,24 +201,7 @@ void emit_cumulative_sum(emitter& e, const node& n, const op::cumulative_sum& c)
   for (int i = axis + 1; i < in.rank(); ++i) inner *= in[i];
   const auto size = in[axis], outer = size ? in.size() / size / std::max<std::int64_t>(inner, 1) : 0;
   const int src = e.real_plain(x), dst = e.create_real(y, plain_order(in.rank()));
-  e.emit(n, plain_kernel("running sum", [=, t_in = e.at(x).type](const kernels::operands& io, work_range) {
-           with_type(t_in, [&](auto zero) {
-             using T = decltype(zero);
-             const auto* p = static_cast<const T*>(io.src[0]);
-             auto* q = static_cast<T*>(io.dst);
-             for (std::int64_t o = 0; o < outer; ++o)
-               for (std::int64_t i = 0; i < inner; ++i) {
-                 T sum = T(0);
-                 for (std::int64_t k = 0; k < size; ++k) {
-                   const auto at = (o * size + (c.reverse ? size - 1 - k : k)) * inner + i;
-                   if (c.exclusive) q[at] = sum;
-                   if constexpr (std::is_floating_point_v<T>) sum += p[at];
-                   else sum = integer_binary(binary_kind::add, sum, p[at]);
-                   if (!c.exclusive) q[at] = sum;
-                 }
-               }
-           });
-         }), {src}, dst);
+  e.emit(n, e.plain(running_sum{e.at(x).type, outer, size, inner, c.exclusive, c.reverse}), {src}, dst);
   e.produced(y, dst);
 }
 
@@ -296,17 +217,8 @@ void emit_triangle(emitter& e, const node& n, const op::triangle& t) {
   }
   const auto rows = in[in.rank() - 2], columns = in[in.rank() - 1], total = in.size();
   const int src = e.real_plain(x), dst = e.create_real(y, plain_order(in.rank()));
-  const auto bytes = size_of(e.at(x).type);
-  e.emit(n, plain_kernel("triangle", [=](const kernels::operands& io, work_range) {
-           for (std::int64_t i = 0; i < total; ++i) {
-             const auto r = i / columns % rows, c = i % columns;
-             auto* to = static_cast<std::byte*>(io.dst) + static_cast<std::size_t>(i) * bytes;
-             if (t.upper ? c - r >= shift : c - r <= shift)
-               std::memcpy(to, static_cast<const std::byte*>(io.src[0]) + static_cast<std::size_t>(i) * bytes, bytes);
-             else
-               std::memset(to, 0, bytes);
-           }
-         }), {src}, dst);
+  const auto bytes = static_cast<std::int64_t>(size_of(e.at(x).type));
+  e.emit(n, e.plain(triangle_elements{total, rows, columns, shift, bytes, t.upper}), {src}, dst);
   e.produced(y, dst);
 }
 
@@ -323,15 +235,7 @@ void emit_range(emitter& e, const node& n) {
   const auto y = n.outputs[0];
   const int start = e.real_plain(n.inputs[0]), delta = e.real_plain(n.inputs[2]);
   const int dst = e.create_real(y, plain_order(1));
-  const auto count = e.dims(y)[0];
-  e.emit(n, plain_kernel("range", [count, t = e.at(y).type](const kernels::operands& io, work_range) {
-           with_type(t, [&](auto zero) {
-             using T = decltype(zero);
-             const T a = *static_cast<const T*>(io.src[0]), d = *static_cast<const T*>(io.src[1]);
-             for (std::int64_t i = 0; i < count; ++i)
-               static_cast<T*>(io.dst)[i] = static_cast<T>(a + static_cast<T>(i) * d);
-           });
-         }), {start, delta}, dst);
+  e.emit(n, e.plain(range_elements{e.at(y).type, e.dims(y)[0]}), {start, delta}, dst);
   e.produced(y, dst);
 }
 

@@ -129,39 +129,6 @@ reduction plan_reduction(const shape& dims, const order& preferred, const std::v
 }
 
 template <class = void>
-kernels::prepared plain_reduce(dtype t, reduce_kind kind, const reduction& r) {
-  return plain_kernel("integer reduce", [=](const kernels::operands& io, work_range) {
-    with_type(t, [&](auto zero) {
-      using T = decltype(zero);
-      const auto* x = static_cast<const T*>(io.src[0]);
-      auto* y = static_cast<T*>(io.dst);
-      for (std::int64_t o = 0; o < r.outer; ++o)
-        for (std::int64_t i = 0; i < r.inner; ++i) {
-          const auto at = [&](std::int64_t k) { return x[(o * r.size + k) * r.inner + i]; };
-          T acc = kind == reduce_kind::prod ? T(1) : T(0);
-          if ((kind == reduce_kind::max || kind == reduce_kind::min) && r.size > 0) acc = at(0);
-          for (std::int64_t k = 0; k < r.size; ++k) {
-            const T v = at(k);
-            switch (kind) {
-              case reduce_kind::max: acc = v > acc ? v : acc; break;
-              case reduce_kind::min: acc = v < acc ? v : acc; break;
-              case reduce_kind::prod: acc = integer_binary(binary_kind::mul, acc, v); break;
-              case reduce_kind::l1: acc = integer_binary(binary_kind::add, acc, v < T(0) ? static_cast<T>(0 - v) : v); break;
-              case reduce_kind::sum_square:
-                acc = integer_binary(binary_kind::add, acc, integer_binary(binary_kind::mul, v, v));
-                break;
-              default: acc = integer_binary(binary_kind::add, acc, v);
-            }
-          }
-          if (kind == reduce_kind::mean && r.size > 0)
-            acc = integer_binary(binary_kind::div, acc, static_cast<T>(r.size));
-          y[o * r.inner + i] = acc;
-        }
-    });
-  });
-}
-
-template <class = void>
 void emit_reduce(emitter& e, const node& n, const op::reduce& r) {
   const auto x = n.inputs[0], y = n.outputs[0];
   const auto axes = reduced_axes(e, n, r);
@@ -192,7 +159,7 @@ void emit_reduce(emitter& e, const node& n, const op::reduce& r) {
                      {.kind = r.kind, .outer = plan.outer, .size = plan.size, .inner = plan.inner}),
            {src}, dst);
   else
-    e.emit(n, plain_reduce(e.at(x).type, r.kind, plan), {src}, dst);
+    e.emit(n, e.plain(reduce_elements{e.at(x).type, r.kind, plan.outer, plan.size, plan.inner}), {src}, dst);
   e.produced(y, dst);
 }
 
@@ -323,22 +290,7 @@ void emit_local_response_norm(emitter& e, const node& n, const op::local_respons
   const int src = e.real(x, o), dst = e.create_real(y, o);
   const auto c = e.dims(x)[1];
   const auto pixels = c ? e.dims(x).size() / c : 0;
-  const auto p = l;
-  e.emit(n, plain_kernel("local response norm",
-                         [=](const kernels::operands& io, work_range r) {
-                           for (auto row = r.begin; row < r.end; ++row) {
-                             const float* in = static_cast<const float*>(io.src[0]) + row * c;
-                             float* out = static_cast<float*>(io.dst) + row * c;
-                             for (std::int64_t i = 0; i < c; ++i) {
-                               const auto lo = std::max<std::int64_t>(0, i - (p.size - 1) / 2);
-                               const auto hi = std::min(c - 1, i + p.size / 2);
-                               float sum = 0;
-                               for (auto k = lo; k <= hi; ++k) sum = fused_multiply_add(in[k], in[k], sum);
-                               const float d = fused_multiply_add(p.alpha / static_cast<float>(p.size), sum, p.bias);
-                               out[i] = in[i] / binary_value(binary_kind::pow, d, p.beta);
-                             }
-                           }
-                         }, pixels), {src}, dst);
+  e.emit(n, e.plain(local_response{pixels, c, l.size, l.alpha, l.beta, l.bias}), {src}, dst);
   e.produced(y, dst);
 }
 

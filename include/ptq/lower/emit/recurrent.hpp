@@ -133,37 +133,35 @@ int emit_input_products(emitter& e, const recurrent_call& c, bool on_codes) {
   return out.slot;
 }
 
-/// h · Rᵀ of one direction: all gates at once, or of a gru that resets first its two gates, then its state.
+/// h · Rᵀ of one direction.
 template <class = void>
 std::vector<hidden_product> hidden_products(const emitter& e, const recurrent_call& c, std::int64_t direction,
                                             bool on_codes) {
   namespace port = op::recurrent_port;
   const auto r = c.operand(port::r);
   const auto h = c.hidden;
-  const bool split = c.what.what == op::recurrent::cell::gru && !c.what.linear_before_reset;
-  struct piece {
-    std::int64_t rows, first, columns;
-  };
-  const std::vector<piece> pieces =
-      split ? std::vector<piece>{{c.batch, 0, 2 * h}, {1, 2, h}} : std::vector<piece>{{c.batch, 0, c.gates()}};
   const code_rows codes = on_codes ? rows_of(e, r, direction) : code_rows{};
   const tensor reals = !on_codes && e.constant(r) ? e.real_constant(r) : tensor();
   std::vector<hidden_product> all;
-  for (const auto& p : pieces) {
-    hidden_product product{{}, p.first, p.columns, {}};
+  for (const auto& p : hidden_pieces(c.what, c.batch, h)) {
+    hidden_product product{.k = {}, .piece = p};
+    made k;
     if (on_codes) {
       const auto grid = e.codes_of(c.operand(port::initial_h));
-      product.k = code_product(e, grid, codes, p.rows, {p.first * h, p.columns}).kernel;
-      product.to_codes = e.prepare(&kernels::kernel_table::quantize,
-                                   {.size = p.rows * h, .scale = grid.scale, .zero_point = grid.zero_point})
-                             .kernel;
+      k = code_product(e, grid, codes, p.rows, {p.first_gate * h, p.columns});
+      auto to_codes = e.prepare(&kernels::kernel_table::quantize,
+                                {.size = p.rows * h, .scale = grid.scale, .zero_point = grid.zero_point});
+      product.to_codes = std::move(to_codes.kernel);
+      product.codes_made_of = std::move(to_codes.recipe);
     } else {
       const std::vector<std::int64_t> start{0};
       kernels::matmul_args args{.m = p.rows, .n = p.columns, .k = h, .b_trans = true,
                                 .a_offset = start, .b_offset = start};
-      if (e.constant(r)) args.b = reals.view<float>().data() + (direction * c.gates() + p.first * h) * h;
-      product.k = e.prepare(&kernels::kernel_table::matmul, args).kernel;
+      if (e.constant(r)) args.b = reals.view<float>().data() + (direction * c.gates() + p.first_gate * h) * h;
+      k = e.prepare(&kernels::kernel_table::matmul, args);
     }
+    product.k = std::move(k.kernel);
+    product.made_of = std::move(k.recipe);
     all.push_back(std::move(product));
   }
   return all;
@@ -242,7 +240,9 @@ void emit_recurrent(emitter& e, const node& n, const op::recurrent& what) {
   const block out = create_block(e, n.name + ".state", parts);
   k.y_bytes = out.offset[1];
   k.state_bytes = out.offset[2] - out.offset[1];
-  e.emit(named, recurrence_kernel(std::move(k)), src, out.slot, on_codes).macs =
+  auto kernel = recurrence_kernel(std::move(k));
+  auto recipe = e.keep_recipes ? recipe_of_object(recurrence_entry, kernel) : nullptr;
+  e.emit(named, {std::move(kernel), std::move(recipe)}, src, out.slot, on_codes).macs =
       c.rows() * c.gates() * c.hidden * d;
   for (std::size_t i = 0; i < n.outputs.size(); ++i)
     if (n.outputs[i] != none) e.produced(n.outputs[i], out.parts[i]);

@@ -15,7 +15,9 @@
 
 namespace ptq::kernels {
 
-/// Pointers of one call, in the order that the arguments' comment states. Aligned to their element only.
+/// Pointers of one call, in the order that the arguments' comment states. Aligned to their element only. `dst` may be
+/// one of the sources for lookup, qbinary, unary, binary, softmax and layer_norm, where it lies as the source does:
+/// what they write over they have read.
 struct operands {
   std::array<const void*, 4> src{};
   void* dst = nullptr;

@@ -12,6 +12,7 @@
 #include <ptq/execute.hpp>    // program + inputs → outputs                session, runner
 #include <ptq/validate.hpp>   // accuracy, and the error value by value    classify, compare
 #include <ptq/accuracy_control.hpp>  // float again where it pays  quantize_with_accuracy_control
+#include <ptq/attribute.hpp>  // which rounding of which layer costs what    attribute
 #include <ptq/export.hpp>     // quantized graph → Q/DQ ONNX               export_model
 #include <ptq/report.hpp>     // what was done, at what cost               report
 

@@ -354,27 +354,26 @@ TEST_CASE("restored without their weights, layers compute in float with weights 
   const auto g = pairs(true);
   const auto all = controlled(g, {.max_drop = bound()});
   const auto r = controlled(g, {.max_drop = bound(), .restore = restore::activations});
-  CHECK(r.found.status == control::status::met);
-  CHECK(std::set<std::string>(r.found.nodes.begin(), r.found.nodes.end()) ==
-        std::set<std::string>{"b1", "b2", "b3"});
+  REQUIRE_FALSE(r.found.nodes.empty());
+  CHECK(r.found.chosen.error < r.found.front.front().error);
+  const std::set<std::string> back(r.found.nodes.begin(), r.found.nodes.end());
   for (const auto& n : r.network.nodes) {
-    if (n.name[0] != 'b') continue;
+    if (!back.contains(n.name)) continue;
+    CHECK(n.note.find("given back") != std::string::npos);
     CHECK(r.network[n.inputs[1]].quant.has_value());
     CHECK(r.network[n.inputs[1]].constant->type() == dtype::s8);
     CHECK_FALSE(r.network[n.inputs[0]].quant.has_value());
   }
+  // A byte a weight in the file, and the file is the same model.
   const auto text = export_onnx(r.network);
   CHECK(text.size() < export_onnx(all.network).size());
-  // The file is the same model.
-  const auto back = fuse(fold(import_onnx(std::as_bytes(std::span(text)), {}, "")));
-  runner a(r.network, table()), b(back, table());
+  const auto again = fuse(fold(import_onnx(std::as_bytes(std::span(text)), {}, "")));
+  runner a(r.network, table()), b(again, table());
   for (std::int64_t i = 0; i < 4; ++i) {
     const auto s = *images(4, 70).at(i);
     const auto x = a.run(s), y = b.run(s);
     CHECK(std::memcmp(x[0].data(), y[0].data(), x[0].byte_count()) == 0);
   }
-  for (const auto& s : r.network.nodes)
-    if (s.name == "b1") CHECK(s.note.find("given back") != std::string::npos);
 }
 
 TEST_CASE("a bound on time is kept by the time of whole runs") {

@@ -15,7 +15,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <cstdio>
 #include <map>
 #include <optional>
 #include <set>
@@ -25,6 +24,7 @@
 #include <utility>
 #include <vector>
 
+#include <ptq/attribute/contents.hpp>
 #include <ptq/core/progress.hpp>
 #include <ptq/data/samples.hpp>
 #include <ptq/execute/sweep.hpp>
@@ -37,43 +37,11 @@
 
 namespace ptq {
 
-/// The error that one layer adds to the outputs, by its causes: mean over the outputs of
-/// Σ(y − ŷ)² / Σy², of a classifier's probabilities over the scores behind them.
-struct layer_attribution {
-  std::string name, what;  // node, operator
-  double weight_rounding = 0, bias = 0, clipping = 0, rounding = 0;
-  std::int64_t saturating_pairs = 0;  // in runtimes that add products in 16 bits
-  std::string note = {};              // what could not be told
-  double sum() const { return weight_rounding + bias + clipping + rounding; }
-};
-
-struct attribution {
-  std::int64_t samples = 0;
-  double error = 0;  // of the network, all roundings together
-  std::vector<layer_attribution> layers;  // the costliest first
-  double sum() const {
-    double s = 0;
-    for (const auto& l : layers) s += l.sum();
-    return s;
-  }
-};
-
 struct attribute_options {
   int threads = 1;
   std::size_t memory = std::size_t{1} << 28;  // bytes, for the float network's answers
   progress report = {};
 };
-
-/// What would take the largest part of a layer's error away.
-inline std::string remedy_of(const layer_attribution& l) {
-  const double most = std::max({l.weight_rounding, l.bias, l.clipping, l.rounding});
-  if (!(most > 0))
-    return l.saturating_pairs > 0 ? "--overflow-fix automatic, for other runtimes" : "none needed";
-  if (most == l.weight_rounding) return "--effort best rounds weights for what the layer reads; --weight-bits 16";
-  if (most == l.bias) return "--bias-correction sequential";
-  if (most == l.clipping) return "a wider range: --range-estimator minmax or automatic";
-  return "--activation-bits 16, or leave it in float: --ignore";
-}
 
 namespace attributing {
 
@@ -149,25 +117,37 @@ struct rounded_value {
   std::string reader;
 };
 
+/// A mover passes codes on, and rounds nothing.
+inline bool moves(const graph& codes, const node& n) {
+  if (n.inputs.empty() || n.inputs[0] == none || n.outputs.empty() || n.outputs[0] == none) return false;
+  const auto& x = codes[n.inputs[0]];
+  const bool weighted = n.inputs.size() > 1 && n.inputs[1] != none && codes[n.inputs[1]].quant &&
+                        codes[n.inputs[1]].constant;
+  return !weighted && !x.constant && x.quant && x.quant == codes[n.outputs[0]].quant;
+}
+
 inline std::vector<rounded_value> rounded_values(const graph& real, const graph& codes) {
   const uses edges(codes);
   std::vector<rounded_value> all;
   for (std::size_t i = 0; i < codes.values.size(); ++i) {
     const auto& v = codes.values[i];
     if (v.constant || !v.quant || edges.consumers[i].empty()) continue;
-    // A mover passes codes on, and rounds nothing.
-    if (const auto p = edges.producer[i]; p >= 0) {
-      const auto& n = codes.nodes[static_cast<std::size_t>(p)];
-      const auto& x = codes[n.inputs[0]];
-      const bool weighted = n.inputs.size() > 1 && n.inputs[1] != none && codes[n.inputs[1]].constant;
-      if (!weighted && !x.constant && x.quant == v.quant) continue;
-    }
+    if (const auto p = edges.producer[i];
+        p >= 0 && moves(codes, codes.nodes[static_cast<std::size_t>(p)]))
+      continue;
     auto name = v.name;
     constexpr std::string_view copy = "_rounded";
     if (real.find(name) == none && name.ends_with(copy)) name.resize(name.size() - copy.size());
     if (real.find(name) == none || real[real.find(name)].type != dtype::f32) continue;
-    all.push_back({name, *v.quant,
-                   codes.nodes[static_cast<std::size_t>(edges.consumers[i][0].node)].name});
+    // Who computes with it: behind movers.
+    auto reader = edges.consumers[i][0].node;
+    const auto next = [&] {
+      return codes.nodes[static_cast<std::size_t>(reader)].outputs[0];
+    };
+    while (moves(codes, codes.nodes[static_cast<std::size_t>(reader)]) &&
+           !edges.consumers[static_cast<std::size_t>(next())].empty())
+      reader = edges.consumers[static_cast<std::size_t>(next())][0].node;
+    all.push_back({name, *v.quant, codes.nodes[static_cast<std::size_t>(reader)].name});
   }
   return all;
 }
@@ -298,50 +278,6 @@ inline attribution attribute(const graph& real, const graph& codes, const kernel
   if (data.count().value_or(0) == 0)
     throw data_error("attribute: samples: expected at least 1, got none, or a stream without a count");
   return attributing::meter(real, codes, table, data, o).run();
-}
-
-/// A table; ends with a newline.
-///
-/// most  layers that are shown
-inline std::string text(const attribution& a, std::size_t most = 20) {
-  char line[512];
-  std::snprintf(line, sizeof line,
-                "output error %.3g (%.1f dB) on %lld samples; alone, the roundings add up to %.3g\n"
-                "  share   weights      bias  clipping  rounding  layer\n",
-                a.error, a.error > 0 ? -10 * std::log10(a.error) : INFINITY,
-                static_cast<long long>(a.samples), a.sum());
-  std::string s = line;
-  const double all = std::max(a.sum(), 1e-300);
-  for (std::size_t i = 0; i < std::min(most, a.layers.size()); ++i) {
-    const auto& l = a.layers[i];
-    std::snprintf(line, sizeof line, "%6.1f%%  %7.1f%%  %7.1f%%  %7.1f%%  %7.1f%%  %.80s (%.40s)  -> %s",
-                  100 * l.sum() / all, 100 * l.weight_rounding / all, 100 * l.bias / all,
-                  100 * l.clipping / all, 100 * l.rounding / all, l.name.c_str(), l.what.c_str(),
-                  remedy_of(l).c_str());
-    s += line;
-    if (l.saturating_pairs > 0)
-      s += "; " + std::to_string(l.saturating_pairs) + " pairs could saturate elsewhere";
-    s += (l.note.empty() ? "" : "; " + l.note) + "\n";
-  }
-  return s;
-}
-
-template <class Json>
-Json json(const attribution& a) {
-  Json j = {{"samples", a.samples}, {"error", a.error}, {"sum", a.sum()}, {"layers", Json::array()}};
-  for (const auto& l : a.layers) {
-    Json of = {{"name", l.name},
-               {"operator", l.what},
-               {"weight_rounding", l.weight_rounding},
-               {"bias", l.bias},
-               {"clipping", l.clipping},
-               {"rounding", l.rounding},
-               {"saturating_pairs", l.saturating_pairs},
-               {"remedy", remedy_of(l)}};
-    if (!l.note.empty()) of["note"] = l.note;
-    j["layers"].push_back(std::move(of));
-  }
-  return j;
 }
 
 }  // namespace ptq

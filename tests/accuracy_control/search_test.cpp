@@ -179,7 +179,7 @@ TEST_CASE("where roundings don't add up, what is seen corrects the prediction") 
     if (left <= w.allowed) least = std::min(least, cost);
   }
   CHECK(r.points[r.best].cost.us <= 1.1 * least);
-  CHECK(r.validations <= 6);
+  CHECK(r.validations <= 8);  // the first, the dearest, and a bisection of some 30 sets
 }
 
 TEST_CASE("every group is measured once, and few models see all samples") {

@@ -15,6 +15,7 @@
 #include <utility>
 #include <vector>
 
+#include <ptq/accuracy_control/answers.hpp>
 #include <ptq/accuracy_control/changes.hpp>
 #include <ptq/accuracy_control/journal.hpp>
 #include <ptq/accuracy_control/metrics.hpp>
@@ -26,28 +27,12 @@
 
 namespace ptq::control {
 
-/// A metric, and by how much its score may drop.
-struct bound {
-  control::metric metric = top_k(1);
-  double max_drop = 0.01;
-};
-
 struct judge_options {
   std::vector<bound> bounds = {bound{}};  // all have to hold
   bool relative = false;         // max_drop is a share of the float score
   bool annotation_free = false;  // the float model's own answers are the labels
   std::int64_t ranking_subset_size = 32;
   progress report = {};
-};
-
-/// What one sample says of a model.
-struct sample_result {
-  struct part {
-    counts scored;         // against the label
-    double agreement = 0;  // with float's own answer
-  };
-  std::vector<part> metrics;
-  double error = 0;  // Σ(y − ŷ)² / Σy² over the outputs; of probabilities, over their scores
 };
 
 /// Answers the search's questions by running models, and remembers.
@@ -106,25 +91,11 @@ class judge {
   }
 
  private:
-  static double squared_error(std::span<const tensor> y, std::span<const tensor> q) {
-    double signal = 0, noise = 0;
-    for (std::size_t i = 0; i < y.size() && i < q.size(); ++i) {
-      if (y[i].type() != dtype::f32 || y[i].dims() != q[i].dims()) continue;
-      const auto a = y[i].view<float>(), b = q[i].view<float>();
-      for (std::size_t k = 0; k < a.size(); ++k) {
-        const double d = static_cast<double>(a[k]) - static_cast<double>(b[k]);
-        signal += static_cast<double>(a[k]) * static_cast<double>(a[k]);
-        noise += d * d;
-      }
-    }
-    return signal > 0 ? noise / signal : noise;
-  }
   void ask_float();
   void choose_subset();
   /// Parts of the samples: as soon as the rest can't save a model, it is given up.
   static constexpr std::int64_t part = 64;
   std::vector<sample_result> results(const group_set& s, std::int64_t begin);
-  std::vector<sample_result> remembered(const std::vector<double>& flat, std::size_t n) const;
   interval drop_of(const std::vector<sample_result>& all, std::size_t m) const;
   verdict summary(const std::vector<sample_result>& all) const;
 
@@ -179,29 +150,12 @@ void judge<Trial>::choose_subset() {
 }
 
 template <class Trial>
-std::vector<sample_result> judge<Trial>::remembered(const std::vector<double>& flat,
-                                                    std::size_t n) const {
-  std::vector<sample_result> all(n);
-  std::size_t at = 0;
-  for (auto& r : all) {
-    r.metrics.resize(metrics());
-    for (auto& m : r.metrics) {
-      const auto count = static_cast<std::size_t>(flat.at(at++));
-      for (std::size_t i = 0; i < count; ++i) m.scored.push_back(flat.at(at++));
-      m.agreement = flat.at(at++);
-    }
-    r.error = flat.at(at++);
-  }
-  return all;
-}
-
-template <class Trial>
 std::vector<sample_result> judge<Trial>::results(const group_set& s, std::int64_t begin) {
   const work_range range{begin, std::min(begin + part, models_.count())};
   std::vector<sample_result> all(static_cast<std::size_t>(range.end - range.begin));
   const std::string key = start_ + "validate:" + key_of(s) + ":" + std::to_string(range.begin) + "-" +
                           std::to_string(range.end);
-  if (const auto* known = journal_.find(key)) return remembered(*known, all.size());
+  if (const auto* known = journal_.find(key)) return remembered(*known, all.size(), metrics());
   inferences_ += static_cast<double>(all.size());
   models_.run(models_.quantized(s), range, [&](std::int64_t i, const auto& a) {
     const auto k = static_cast<std::size_t>(i);
@@ -220,16 +174,7 @@ std::vector<sample_result> judge<Trial>::results(const group_set& s, std::int64_
       to.agreement = metric.score({&same, 1});
     }
   });
-  std::vector<double> flat;
-  for (const auto& r : all) {
-    for (const auto& m : r.metrics) {
-      flat.push_back(static_cast<double>(m.scored.size()));
-      flat.insert(flat.end(), m.scored.begin(), m.scored.end());
-      flat.push_back(m.agreement);
-    }
-    flat.push_back(r.error);
-  }
-  journal_.add(key, std::move(flat));
+  journal_.add(key, flattened(all));
   return all;
 }
 

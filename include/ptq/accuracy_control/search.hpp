@@ -65,6 +65,8 @@ struct search_questions {
   /// Mean output error on the ranking subset, for each set.
   std::function<std::vector<double>(const std::vector<group_set>&)> errors;
   std::function<verdict(const group_set&)> validate;
+  /// The same of all samples, also where the first ones rule the model out. Absent: never needed.
+  std::function<verdict(const group_set&)> validate_whole = {};
   std::function<price(const group_set&)> price_of;
   /// The groups to give back so that of all layers only those that this group's codes feed are left
   /// in integers. Absent: all but the group.
@@ -189,17 +191,9 @@ class searcher {
     for (int step = 53; step >= 0; --step) {
       const double budget = most * std::pow(2.0, -0.125 * step);
       auto s = best_selection(items_, {.cost = budget + 1e-9, .macs = options_.within.macs});
-      if (s.empty() || (!sets.empty() && sets.back() == s)) continue;
-      // The better of two that take about as long.
-      if (!sets.empty() && about_as_fast(sets.back(), s)) sets.pop_back();
-      sets.push_back(std::move(s));
+      if (!s.empty() && (sets.empty() || sets.back() != s)) sets.push_back(std::move(s));
     }
     return sets;
-  }
-  /// A model that is less than 3 % faster is not worth a validation.
-  bool about_as_fast(const group_set& cheap, const group_set& dear) const {
-    const double to = ask_.price_of(dear).us;
-    return to - ask_.price_of(cheap).us < 0.03 * (options_.integer_us + to);
   }
 
   /// Share of the samples that a set's model should change, from what the last one changed: noise
@@ -258,7 +252,14 @@ class searcher {
   void fill_front(const std::vector<group_set>& sets) {
     const auto n = sets.size();
     const auto points = std::min(n, static_cast<std::size_t>(std::max(0, options_.front_points)));
-    for (std::size_t i = 1; i <= points; ++i) validate(sets[i * n / points - 1]);
+    for (std::size_t i = 1; i <= points; ++i) {
+      const auto& s = sets[i * n / points - 1];
+      if (!validate(s).found.whole && ask_.validate_whole) complete(s);
+    }
+  }
+  void complete(const group_set& s) {
+    for (auto& p : r_.points)
+      if (p.groups == s) p.found = ask_.validate_whole(s);
   }
 
   std::string why() const {

@@ -141,7 +141,7 @@ void judge<Trial>::ask_float() {
 
 /// Evenly spread. The samples that a model changes most, which other tools take, have another mixture of
 /// errors than the rest: what is chosen by them holds on them alone (squeezenet1.1, 10 % of the
-/// products in float: a sixth of the output's error goes on unseen samples in place of a third).
+/// products in float: a fifth of the output's error goes on unseen samples in place of a third).
 template <class Trial>
 void judge<Trial>::choose_subset() {
   const auto n = models_.count();

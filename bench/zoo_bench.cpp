@@ -99,34 +99,6 @@ std::string float_layers(const ptq::report& r) {
   return text.empty() ? "none" : text;
 }
 
-/// The noise that each rounding alone makes at the outputs, as dB below the signal: all weights,
-/// then each activation. Roundings are nearly independent, so their noises nearly add up.
-nlohmann::json attribution(const ptq::graph& real, const ptq::graph& codes,
-                           const std::vector<zoo::named_sample>& evaluated, std::int64_t samples) {
-  const auto data = ptq::take(zoo::samples_of(evaluated), samples);
-  ptq::runner before(real, ptq::dispatched_kernels());
-  const auto alone = [&](ptq::value_id kept) {
-    auto g = codes;
-    for (std::size_t i = 0; i < g.values.size(); ++i)
-      if (!g.values[i].constant && static_cast<ptq::value_id>(i) != kept) g.values[i].quant.reset();
-    ptq::runner after(std::move(g), ptq::dispatched_kernels());
-    return ptq::compare(before, after, data, {.layers = false, .report = {}}).output_sqnr_db();
-  };
-  std::vector<std::pair<double, std::string>> noises{{alone(ptq::none), "all weights"}};
-  for (std::size_t i = 0; i < codes.values.size(); ++i)
-    if (codes.values[i].quant && !codes.values[i].constant)
-      noises.emplace_back(alone(static_cast<ptq::value_id>(i)), codes.values[i].name);
-  std::sort(noises.begin(), noises.end());
-  constexpr std::size_t most = 20;
-  if (noises.size() > most) noises.resize(most);
-  nlohmann::json j = nlohmann::json::array();
-  for (const auto& [db, name] : noises) {
-    std::printf("  %6.2f dB  %s\n", db, name.c_str());
-    j.push_back({{"value", name}, {"alone_db", number(db)}});
-  }
-  return j;
-}
-
 nlohmann::json measure(const subject& s, const std::filesystem::path& root, const arguments& a) {
   nlohmann::json j = {{"model", s.file}, {"peer_db", s.peer}, {"bar_db", s.bar}};
   const auto network =
@@ -147,8 +119,12 @@ nlohmann::json measure(const subject& s, const std::filesystem::path& root, cons
   for (const auto& o : c.outputs) j["outputs"][o.name] = number(o.error.sqnr_db());
   j["calibration"] = names(data.calibration);
   j["evaluation"] = names(data.evaluation);
-  if (a.attribute > 0)
-    j["noise"] = attribution(network, made.network, data.evaluation, a.attribute);
+  if (a.attribute > 0) {
+    const auto few = ptq::take(zoo::samples_of(data.evaluation), a.attribute);
+    const auto causes = ptq::attribute(network, made.network, ptq::dispatched_kernels(), few);
+    std::cout << ptq::text(causes);
+    j["attribution"] = ptq::json<nlohmann::json>(causes);
+  }
   for (const auto& step : made.recovery.steps) {
     j["steps"].push_back({{"what", step.what},
                           {"before_db", number(step.before_db)},

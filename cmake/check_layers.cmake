@@ -4,7 +4,7 @@
 cmake_minimum_required(VERSION 3.25)
 get_filename_component(ROOT ${ROOT} ABSOLUTE)
 # Stages, left to right: a stage header may include what stands to its left.
-set(stages import lower save execute fold fuse calibrate validate quantize data_free configure trial accuracy_control faster_float export report)
+set(stages import lower save execute fold fuse calibrate validate quantize data_free configure trial accuracy_control faster_float attribute export report)
 
 # room → rooms that it may include (its own is always allowed)
 set(may_core "")
@@ -18,6 +18,7 @@ set(may_quantize core graph)
 set(may_configure core quantize)
 set(may_data_free core graph)
 set(may_accuracy_control core graph)
+set(may_attribute core)
 set(may_lower core graph kernels)
 set(may_save core kernels data lower)
 set(may_execute core graph kernels data lower)

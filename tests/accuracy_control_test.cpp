@@ -8,11 +8,15 @@
 #include <iterator>
 #include <random>
 #include <set>
+#include <span>
 #include <string>
 #include <vector>
 
 #include <ptq/accuracy_control.hpp>
 #include <ptq/export.hpp>
+#include <ptq/fold.hpp>
+#include <ptq/fuse.hpp>
+#include <ptq/import.hpp>
 #include <ptq/kernels/reference.hpp>
 #ifdef PTQ_TEST_DISPATCH
 #include <ptq/compiled.hpp>
@@ -107,9 +111,10 @@ std::vector<std::int64_t> own_classes(const graph& g, samples data) {
   return classes;
 }
 
-accuracy_control_result controlled(const graph& g, accuracy_control_options o) {
+accuracy_control_result controlled(const graph& g, accuracy_control_options o, bool tune = false) {
   const auto data = images(96, 1000);
   if (!o.costs) o.costs = costs(g);
+  o.tune_hyperparams = tune;
   return quantize_with_accuracy_control(g, table(), images(32, 1),
                                         {data, class_labels(own_classes(g, data))}, o);
 }
@@ -231,12 +236,13 @@ TEST_CASE("what can't be met is returned with what limits it") {
 
 TEST_CASE("without annotations the float model's answers are the labels") {
   const auto g = pairs(true);
-  auto o = accuracy_control_options{.max_drop = bound(), .annotation_free = true};
+  auto o = accuracy_control_options{
+      .max_drop = bound(), .tune_hyperparams = false, .annotation_free = true};
   o.costs = costs(g);
   const auto r =
       quantize_with_accuracy_control(g, table(), images(32, 1), {images(96, 1000), {}}, o);
-  CHECK(r.found.float_score == 1);
-  CHECK(r.found.score == doctest::Approx(r.found.chosen.agreement));
+  CHECK(r.found.metrics[0].float_score == 1);
+  CHECK(r.found.metrics[0].score == doctest::Approx(r.found.chosen.agreement));
   CHECK(r.found.chosen.restored.size() == 3);
 }
 
@@ -247,9 +253,151 @@ TEST_CASE(
   auto o = accuracy_control_options{.max_drop = 0.001};
   o.warn = [&](const std::string& text) { said = text; };
   const auto r = controlled(g, o);
-  CHECK_FALSE(r.found.resolved);
-  CHECK(r.found.samples_needed > 96);
-  CHECK(said.find(std::to_string(r.found.samples_needed)) != std::string::npos);
+  const auto& m = r.found.metrics[0];
+  CHECK_FALSE(m.resolved);
+  CHECK(m.samples_needed > 96);
+  CHECK(said.find(std::to_string(m.samples_needed)) != std::string::npos);
+
+}
+
+TEST_CASE("the warning comes before any group is looked at") {
+  ptq_test::temp_folder dir;
+  std::string at_warning;
+  auto o = accuracy_control_options{.max_drop = 0.001, .journal = dir.path() / "journal"};
+  o.warn = [&](const std::string&) {
+    std::ifstream in(dir.path() / "journal", std::ios::binary);
+    at_warning.assign(std::istreambuf_iterator<char>(in), {});
+  };
+  controlled(pairs(true), o);
+  CHECK(at_warning.find("validate:") != std::string::npos);
+  CHECK(at_warning.find("rank:") == std::string::npos);
+}
+
+TEST_CASE("where the start misses the bound, presets and ranges are tried first") {
+  const auto g = pairs(true);
+  const auto r = controlled(g, {.max_drop = 0.001}, true);
+  CHECK(r.recovery.steps.size() >= 3);
+  CHECK(r.found.tuned == (r.options.preset != preset::performance ||
+                          r.options.activations.estimator != range_estimator::mean_minmax));
+  const auto plain = controlled(g, {.max_drop = 0.001});
+  CHECK(plain.recovery.steps.empty());
+  CHECK_FALSE(plain.found.tuned);
+  // Never from a worse model.
+  CHECK(r.found.front.front().error <= plain.found.front.front().error);
+  // Nor where nothing is missed, nor against what was fixed.
+  CHECK(controlled(g, {.max_drop = 1}, true).recovery.steps.empty());
+  accuracy_control_options fixed{.max_drop = 0.001};
+  fixed.quantize.effort.fixed_preset = fixed.quantize.effort.fixed_estimator = true;
+  CHECK_FALSE(controlled(g, fixed, true).found.tuned);
+}
+
+TEST_CASE("a search that tuned goes on from its journal to the same bytes") {
+  ptq_test::temp_folder dir;
+  const auto g = pairs(true);
+  const auto file = dir.path() / "journal";
+  const auto bytes =
+      export_onnx(controlled(g, {.max_drop = 0.001, .journal = file}, true).network);
+  std::ifstream in(file, std::ios::binary);
+  const std::string text(std::istreambuf_iterator<char>(in), {});
+  CHECK(text.find("tuned:validate:") != std::string::npos);
+  dir.write("journal", text.substr(0, text.size() / 2));
+  CHECK((export_onnx(controlled(g, {.max_drop = 0.001, .journal = file}, true).network) == bytes));
+}
+
+TEST_CASE("all metrics' bounds have to hold, and each is told with its interval") {
+  const auto g = pairs(true);
+  const double most = bound();
+  // Two of four classes are met by nearly any model: top-1 decides.
+  const auto both = controlled(g, {.max_drop = most, .more = {{control::top_k(2), 0.5}}});
+  REQUIRE(both.found.metrics.size() == 2);
+  CHECK(both.found.metrics[1].metric == "top2");
+  CHECK(both.found.metrics[1].max_drop == 0.5);
+  CHECK(both.found.metrics[1].half_width > 0);
+  CHECK(both.found.chosen.restored.size() == 3);
+  // A loose first bound does not hide a second one.
+  const auto second = controlled(g, {.max_drop = 1, .more = {{control::top_k(1), most}}});
+  CHECK(second.found.chosen.restored.size() == 3);
+  CHECK(second.found.metrics[1].fine);
+  const auto impossible =
+      controlled(g, {.max_drop = 1, .more = {{control::top_k(1), 0.0}}, .max_float_macs = 0.01});
+  CHECK(impossible.found.status == control::status::not_met);
+  CHECK(impossible.found.metrics[0].fine);
+  CHECK_FALSE(impossible.found.metrics[1].fine);
+}
+
+TEST_CASE("each model of the front can be made again") {
+  const auto r = controlled(pairs(true), {.max_drop = bound(), .front_points = 4});
+  const auto& front = r.found.front;
+  REQUIRE(front.size() >= 3);
+  bool chosen = false;
+  for (std::size_t k = 0; k < front.size(); ++k) {
+    CHECK(front[k].whole);
+    if (k > 0) CHECK(front[k].us > front[k - 1].us);
+    if (k > 0) CHECK(front[k].agreement > front[k - 1].agreement);
+    const auto made = front_network(r, k);
+    // What was judged is what is made: its own share of changed answers.
+    const auto classes = own_classes(made, images(96, 1000)),
+               real = own_classes(pairs(true), images(96, 1000));
+    int same = 0;
+    for (std::size_t i = 0; i < 96; ++i) same += classes[i] == real[i];
+    CHECK(same / 96.0 == doctest::Approx(front[k].agreement));
+    if (front[k].restored == r.found.chosen.restored) {
+      chosen = true;
+      CHECK((export_onnx(made) == export_onnx(r.network)));
+    }
+  }
+  CHECK(chosen);
+  CHECK_THROWS_AS(front_network(r, front.size()), data_error);
+}
+
+TEST_CASE("restored without their weights, layers compute in float with weights that stay codes") {
+  const auto g = pairs(true);
+  const auto all = controlled(g, {.max_drop = bound()});
+  const auto r = controlled(g, {.max_drop = bound(), .restore = restore::activations});
+  REQUIRE_FALSE(r.found.nodes.empty());
+  CHECK(r.found.chosen.error < r.found.front.front().error);
+  const std::set<std::string> back(r.found.nodes.begin(), r.found.nodes.end());
+  for (const auto& n : r.network.nodes) {
+    if (!back.contains(n.name)) continue;
+    CHECK(n.note.find("given back") != std::string::npos);
+    CHECK(r.network[n.inputs[1]].quant.has_value());
+    CHECK(r.network[n.inputs[1]].constant->type() == dtype::s8);
+    CHECK_FALSE(r.network[n.inputs[0]].quant.has_value());
+  }
+  // A byte a weight in the file, and the file is the same model.
+  const auto text = export_onnx(r.network);
+  CHECK(text.size() < export_onnx(all.network).size());
+  const auto again = fuse(fold(import_onnx(std::as_bytes(std::span(text)), {}, "")));
+  runner a(r.network, table()), b(again, table());
+  for (std::int64_t i = 0; i < 4; ++i) {
+    const auto s = *images(4, 70).at(i);
+    const auto x = a.run(s), y = b.run(s);
+    CHECK(std::memcmp(x[0].data(), y[0].data(), x[0].byte_count()) == 0);
+  }
+}
+
+TEST_CASE("a bound on time is kept by the time of whole runs") {
+  const auto g = pairs(true);
+  const auto data = images(96, 1000);
+  const trial models(g, calibrate(g, table(), images(8, 1), observations(g, {})), table(), data, {});
+  const double float_us = models.median_microseconds(models.quantized({}), 20);
+  const auto r = controlled(g, {.max_drop = bound(), .max_latency_ms = 20e-3 * float_us});
+  CHECK(r.found.measured_us > 0);
+  CHECK(r.found.measured_us <= 20 * float_us);
+  const auto never = controlled(g, {.max_drop = bound(), .max_latency_ms = 1e-6});
+  CHECK(never.found.status == control::status::not_met);
+  CHECK(never.found.limited_by.find("time limit") != std::string::npos);
+}
+
+TEST_CASE("the model is never slower than float") {
+  const auto g = pairs(true);
+  auto slow = costs(g);
+  slow.real_us = 105;  // what may be given back: 2.9 us of at least 3
+  for (auto& [name, c] : slow.layers) c = {3, 0};
+  const auto r = controlled(g, {.max_drop = bound(), .costs = slow});
+  CHECK(r.found.status == control::status::not_met);
+  CHECK(r.found.chosen.us < slow.real_us);
+  CHECK(r.found.limited_by.find("time limit") != std::string::npos);
 }
 
 TEST_CASE("labels that don't match the samples are refused with both counts") {

@@ -45,6 +45,11 @@ void compare(const compare_arguments& a) {
     layer["precision"] = l.integer ? "int8" : "float";
     j["layers"].push_back(std::move(layer));
   }
+  if (a.attribute) {
+    const auto causes = attribution_of(reference, other, data, a);
+    say(a, "\n" + ptq::text(causes));
+    j["attribution"] = ptq::json<nlohmann::json>(causes);
+  }
   write_result(a, j);
 }
 

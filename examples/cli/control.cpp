@@ -40,7 +40,7 @@ ptq::labelled_samples labelled_of(const quantize_arguments& a, const ptq::graph&
   if (a.annotation_free) return v;
   if (a.labels.empty())
     throw ptq::data_error("--max-drop: expected --labels or --annotation-free with it");
-  if (a.metric == "top1" || a.metric == "top5") {
+  if (a.by_class()) {
     v.labels = ptq::class_labels(open_classes(a.labels, all, v.data));
     return v;
   }
@@ -48,6 +48,37 @@ ptq::labelled_samples labelled_of(const quantize_arguments& a, const ptq::graph&
   for (auto row = rows.next(); row; row = rows.next())
     v.labels.push_back(row->inputs.at(0).value);
   return v;
+}
+
+/// Metrics with their bounds: one bound for all, or one each.
+std::vector<ptq::control::bound> bounds_of(const quantize_arguments& a) {
+  const auto n = a.max_drops.size();
+  if (n > 1 && n != a.metrics.size())
+    throw ptq::data_error("--max-drop: expected 1 or " + std::to_string(a.metrics.size()) +
+                          ", one per metric, got " + std::to_string(n));
+  std::vector<ptq::control::bound> bounds;
+  for (std::size_t i = 0; i < a.metrics.size(); ++i)
+    bounds.push_back({metric_named(a.metrics[i]), n == 0 ? 0 : a.max_drops[n == 1 ? 0 : i]});
+  return bounds;
+}
+
+/// Every model of the front, and front.json, which names them; the file's own order is by time.
+void write_front(const std::string& folder, const ptq::accuracy_control_result& r) {
+  namespace fs = std::filesystem;
+  std::error_code bad;
+  fs::create_directories(folder, bad);
+  if (bad) throw ptq::io_error("'" + folder + "': can't be made: " + bad.message());
+  auto list = nlohmann::json::array();
+  for (std::size_t k = 0; k < r.found.front.size(); ++k) {
+    const auto name = "front-" + std::to_string(k) + ".onnx";
+    ptq::export_model(ptq::front_network(r, k), fs::path(folder) / name);
+    auto j = ptq::control::json(r.found.front[k]);
+    j["model"] = name;
+    list.push_back(std::move(j));
+  }
+  common_arguments to;
+  to.json = (fs::path(folder) / "front.json").string();
+  write_result(to, list);
 }
 
 void write_costs(const std::string& path, const ptq::control::cost_table& costs) {
@@ -66,9 +97,15 @@ controlled_result controlled(const ptq::graph& network, const ptq::samples& cali
                              const ptq::quantize_options& options, const quantize_arguments& a) {
   ptq::accuracy_control_options o;
   o.quantize = options;
-  o.max_drop = std::max(0.0, a.max_drop);
+  const auto bounds = bounds_of(a);
+  o.max_drop = bounds[0].max_drop;
+  o.metric = bounds[0].metric;
+  o.more.assign(bounds.begin() + 1, bounds.end());
+  o.tune_hyperparams = !a.no_tune;
+  o.restore = a.restore == "activations" ? ptq::restore::activations
+                                         : ptq::restore::activations_and_weights;
+  if (!a.front.empty()) o.front_points = a.front_points;
   o.drop = a.drop_type == "relative" ? ptq::drop_type::relative : ptq::drop_type::absolute;
-  o.metric = metric_named(a.metric);
   o.annotation_free = a.annotation_free;
   o.ranking_subset_size = a.ranking_subset_size;
   o.max_iterations = a.max_iterations;
@@ -82,12 +119,13 @@ controlled_result controlled(const ptq::graph& network, const ptq::samples& cali
   o.report = options.report;
   std::string warned;
   o.warn = [&](const std::string& text) {
-    warned = text;
+    warned += (warned.empty() ? "" : "; ") + text;
     say(a, "accuracy control: " + text + "\n");
   };
   auto r = ptq::quantize_with_accuracy_control(network, kernels(), calibration,
                                                labelled_of(a, network), o);
   if (!known && !a.costs.empty()) write_costs(a.costs, r.found.costs);
+  if (!a.front.empty()) write_front(a.front, r);
   controlled_result c;
   c.made = {std::move(r.network), std::move(r.observed), std::move(r.recovery),
             std::move(r.options)};

@@ -53,6 +53,12 @@ comparison_result comparison_of(const ptq::graph& reference, const ptq::graph& o
   return r;
 }
 
+ptq::attribution attribution_of(const ptq::graph& reference, const ptq::graph& other,
+                                const ptq::samples& data, const common_arguments& a) {
+  return ptq::attribute(reference, other, kernels(), data,
+                        {.threads = a.threads, .report = progress_bar(a)});
+}
+
 ptq::report_latency latency_of(const ptq::graph& model, const ptq::sample& input,
                                const ptq::latency_options& options, const common_arguments& a) {
   ptq::runner run(model, kernels(), {.threads = a.threads});

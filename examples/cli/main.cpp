@@ -112,15 +112,20 @@ void add_ranges(App& c, cli::quantize_arguments& a) {
 
 void add_control(App& c, cli::quantize_arguments& a) {
   const auto group = [&](CLI::Option* o) { return o->group("Accuracy control"); };
-  group(c.add_option("--max-drop", a.max_drop,
+  group(c.add_option("--max-drop", a.max_drops,
                      "Give layers back to float until the score drops by at most this (0.01: one "
-                     "point)"))
+                     "point); with several metrics one for all, or one each"))
+      ->delimiter(',')
+      ->type_name("D[,D...]")
       ->check(CLI::Range(0.0, 1.0));
   group(c.add_option("--drop-type", a.drop_type, "absolute (default) or relative to float's score"))
       ->check(CLI::IsMember({"absolute", "relative"}));
-  group(c.add_option("--metric", a.metric,
+  group(c.add_option("--metric", a.metrics,
                      "top1 (default), top5, token_accuracy, f1, mean_iou, word_error_rate or map; "
-                     "all but the first two take --labels as .npy, one row per sample"))
+                     "all but the first two take --labels as .npy, one row per sample. Several: all "
+                     "bounds have to hold"))
+      ->delimiter(',')
+      ->type_name("M[,M...]")
       ->check(CLI::IsMember(
           {"top1", "top5", "token_accuracy", "f1", "mean_iou", "word_error_rate", "map"}));
   group(c.add_option("--ranking-subset-size", a.ranking_subset_size,
@@ -142,6 +147,20 @@ void add_control(App& c, cli::quantize_arguments& a) {
       ->description("Measure every layer both ways, here, and leave in float what INT8 makes no faster");
   group(c.add_flag("--annotation-free", a.annotation_free,
                    "The float model's own answers are the labels"));
+  group(c.add_flag("--no-tune-hyperparams", a.no_tune,
+                   "Don't try presets and range estimators where the model misses the bound as it is "
+                   "(effort fast)"))
+      ->excludes("--tune-hyperparams");
+  group(c.add_option("--restore", a.restore,
+                     "What a layer gets back: activations_and_weights (default), or activations: its "
+                     "weights stay rounded to INT8, and the file small"))
+      ->check(CLI::IsMember({"activations_and_weights", "activations"}));
+  group(c.add_option("--front", a.front,
+                     "Write models of the accuracy/latency front there, with front.json"))
+      ->type_name("DIR");
+  group(c.add_option("--front-points", a.front_points,
+                     "Models of it to validate beside those of the search (default 8)"))
+      ->check(CLI::PositiveNumber);
   group(c.add_option("--costs", a.costs,
                      "Microseconds per layer: read if the file is there, else measured and written"))
       ->type_name("FILE");
@@ -183,7 +202,8 @@ App& add_quantize(App& app, cli::quantize_arguments& a) {
                "option of its own stays")
       ->check(CLI::IsMember({"fast", "balanced", "best"}));
   c.add_flag("--tune-hyperparams", a.tune,
-             "With --effort fast too, try presets and range estimators on samples held back");
+             "With --effort fast too, try presets and range estimators on samples held back; with a "
+             "bound on accuracy that is done anyway where it is missed");
   c.add_option("--cache-mb", a.cache_mb,
                "Memory for samples and activations (default 512); a temporary file beyond")
       ->check(CLI::Range(0, 1 << 20));
@@ -275,7 +295,10 @@ App& add_compare(App& app, cli::compare_arguments& a) {
   add_data(c, a.data);
   add_common(c, a);
   add_samples(c, a.samples);
-  c.footer("Example:\n  ptq compare cnn.onnx cnn.int8.onnx --data test.npy --subset-size 64");
+  c.add_flag("--attribute", a.attribute,
+             "Also which rounding of which layer costs what (weights, bias, clipping, rounding, each "
+             "alone), and the option that takes it away; three inferences of every sample for each layer");
+  c.footer("Example:\n  ptq compare cnn.onnx cnn.int8.onnx --data test.npy --subset-size 64 --attribute");
   return c;
 }
 

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include <ptq/attribute.hpp>
 #include <ptq/lower/program.hpp>
 #include <ptq/report.hpp>
 
@@ -31,6 +32,9 @@ struct comparison_result {
   ptq::report report;
 };
 comparison_result comparison_of(const ptq::graph& reference, const ptq::graph& other,
+                                const ptq::samples& data, const common_arguments& a);
+
+ptq::attribution attribution_of(const ptq::graph& reference, const ptq::graph& other,
                                 const ptq::samples& data, const common_arguments& a);
 
 /// Time of one inference on a sample.

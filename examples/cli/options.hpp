@@ -62,14 +62,23 @@ struct quantize_arguments : common_arguments {
   int latency_repeats = 20;
   bool brief = false;
   // Accuracy control; a bound or a limit of time turns it on.
-  double max_drop = -1;
-  std::string drop_type = "absolute", metric = "top1";
+  std::vector<double> max_drops;  // one for all metrics, or one each
+  std::vector<std::string> metrics{"top1"};
+  std::string drop_type = "absolute", restore = "activations_and_weights";
+  bool no_tune = false;
+  std::string front;     // folder
+  int front_points = 8;
   std::int64_t ranking_subset_size = 32;
   int max_iterations = 12;
   double max_latency = 0, min_speedup = 0, max_float_macs = 100;
   bool annotation_free = false;
   std::string costs, journal;
-  bool controlled() const { return max_drop >= 0 || max_latency > 0 || min_speedup > 0; }
+  bool by_class() const {  // every metric's label is one class
+    for (const auto& m : metrics)
+      if (m != "top1" && m != "top5") return false;
+    return true;
+  }
+  bool controlled() const { return !max_drops.empty() || max_latency > 0 || min_speedup > 0; }
 };
 
 struct evaluate_arguments : common_arguments {
@@ -80,6 +89,7 @@ struct evaluate_arguments : common_arguments {
 
 struct compare_arguments : common_arguments {
   std::string reference, other;
+  bool attribute = false;
   std::vector<std::string> data;
   sample_arguments samples;
 };

@@ -150,7 +150,7 @@ struct labelled {
 };
 
 std::optional<labelled> validation_of(const quantize_arguments& a, const ptq::graph& model) {
-  if (a.controlled() && a.metric != "top1" && a.metric != "top5") return {};
+  if (a.controlled() && !a.by_class()) return {};
   if (a.labels.empty()) {
     if (a.annotation_free) return {};
     if (!a.validation.empty()) throw ptq::data_error("--validation: expected --labels with it");
@@ -221,6 +221,8 @@ int quantize(const quantize_arguments& arguments) {
     throw ptq::data_error("--data-free: expected it without a file of calibration");
   if (keeps && a.controlled())
     throw ptq::data_error("--max-drop: expected it without a file of calibration");
+  if (!a.front.empty() && !a.controlled())
+    throw ptq::data_error("--front: expected it with --max-drop, --max-latency or --min-speedup");
   require_writable(a.costs);
   require_writable(a.journal);
   std::optional<kept_float> kept;

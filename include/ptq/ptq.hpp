@@ -13,6 +13,7 @@
 #include <ptq/validate.hpp>   // accuracy, and the error value by value    classify, compare
 #include <ptq/accuracy_control.hpp>  // float again where it pays  quantize_with_accuracy_control
 #include <ptq/faster_float.hpp>  // float where it is faster               layers_faster_in_float
+#include <ptq/attribute.hpp>  // which rounding of which layer costs what    attribute
 #include <ptq/export.hpp>     // quantized graph → Q/DQ ONNX               export_model
 #include <ptq/report.hpp>     // what was done, at what cost               report
 

@@ -96,6 +96,26 @@ inline bool write_weights(graph& g, const std::vector<weighted_node>& layers,
   return all;
 }
 
+/// Rounds the weights of the layers that were given back to float, where only their activations were to
+/// be.
+inline void round_restored(graph& g, const statistics& observed, const quantize_options& options) {
+  const auto& restored = options.restored;
+  if (!restored.activations_only) return;
+  const auto fixed = fixed_values(g);
+  layer_quantizer weights(g, weight_grid_of(options), options.weights.fix);
+  for (std::size_t i = 0; i < g.nodes.size(); ++i) {
+    const auto& n = g.nodes[i];
+    if (!restored.nodes.contains(n.name) || traits_of(g, n, fixed).what != trait::weighted) continue;
+    const auto* w = g.constant_of(n.inputs[1]);
+    if (!w || w->type() != dtype::f32 || g[n.inputs[1]].quant) continue;
+    input_means means;
+    const auto seen = observed.values.find(g[n.inputs[0]].name);
+    if (options.correction != bias_correction::none && seen != observed.values.end())
+      means = {seen->second.channel_means, seen->second.dims};
+    weights.round(static_cast<std::int32_t>(i), means);
+  }
+}
+
 /// Quantizes the recurrent layers; the others say why not.
 inline void write_recurrent(graph& out, const graph& g, const statistics& observed,
                             const quantize_options& options) {
@@ -129,6 +149,7 @@ graph quantize(const graph& g, const statistics& observed, const quantize_option
     quantization::write_params(p.network, p.groups, observed,
                                quantization::activation_grid_of(options));
     if (!quantization::write_weights(p.network, p.weighted, observed, options, reasons)) continue;
+    quantization::round_restored(p.network, observed, options);
     quantization::write_recurrent(p.network, g, observed, options);
     record_settings(p.network, options);
     return pruned(std::move(p.network));

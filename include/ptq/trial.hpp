@@ -9,12 +9,14 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <exception>
 #include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
+#include <numeric>
 #include <optional>
 #include <set>
 #include <span>
@@ -74,12 +76,14 @@ class trial {
   std::int64_t count() const { return static_cast<std::int64_t>(kept_.size()); }
   const std::vector<quantization::revertible_group>& groups() const { return groups_; }
   const graph& network() const { return g_; }
+  const quantize_options& options() const { return options_.quantize; }
 
   /// The network with these groups in float.
   graph quantized(const group_set& restored) const {
     auto o = options_.quantize;
     o.report = {};
     o.restored = quantization::scope_of(groups_, restored, "given back by accuracy control");
+    o.restored.activations_only = options_.quantize.restored.activations_only;
     return ptq::quantize(g_, observed_, o);
   }
 
@@ -110,17 +114,24 @@ class trial {
   /// base    whose values are computed once, as far as a candidate shares them
   /// cut     says where base and a candidate part
   /// use     called with candidate, position in `subset`, answer
-  void run_changed(const graph& base, const std::vector<graph>& candidates, const differ& cut,
+  /// returns inferences that this was worth, by the products that were computed
+  double run_changed(const graph& base, const std::vector<graph>& candidates, const differ& cut,
                    std::span<const std::int64_t> subset,
                    const std::function<void(std::size_t, std::size_t, const answer&)>& use) const;
-
-  /// Σ(x − x̂)² / Σx² of every group's own values on the chosen samples, and of its readers' weights
-  /// the same ratio, added up: what the group adds to the error, if nothing downstream amplified it.
-  std::vector<double> local_errors(std::span<const std::int64_t> subset) const;
 
   /// Microseconds of every step by node and precision, the least of `repeats`.
   std::map<std::string, double> step_microseconds(const graph& model, bool fast_float,
                                                   int repeats) const;
+
+  /// Microseconds of a whole run, as `ptq benchmark` takes them: the median on one thread.
+  double median_microseconds(const graph& model, int repeats) const;
+
+  /// Other ranges and options for the same float network.
+  void start_from(statistics observed, const quantize_options& o) {
+    observed_ = std::move(observed);
+    options_.quantize = o;
+    groups_ = quantization::revertible_groups(quantization::place(g_, o));
+  }
 
  private:
   /// The model with the scores behind its probabilities as outputs too.
@@ -142,6 +153,12 @@ class trial {
     all.resize(scores_.size());
     a.outputs = std::move(all);
     return a;
+  }
+
+  static double macs_of(const program& p) {
+    double sum = 0;
+    for (const auto& s : p.steps) sum += static_cast<double>(s.macs);
+    return sum;
   }
 
   std::size_t workers() const { return static_cast<std::size_t>(std::max(1, options_.threads)); }
@@ -195,7 +212,7 @@ class trial {
 
 // -------------------------------------------------------------------------------------------------
 
-inline void trial::run_changed(
+inline double trial::run_changed(
     const graph& shared, const std::vector<graph>& candidates, const differ& cut,
     std::span<const std::int64_t> subset,
     const std::function<void(std::size_t, std::size_t, const answer&)>& use) const {
@@ -225,6 +242,8 @@ inline void trial::run_changed(
                   base[id].quant ? &*base[id].quant : nullptr);
     });
   }
+  const double products = macs_of(whole.current_program());
+  std::vector<double> worth(parts.size());
   std::mutex reading;
   each(static_cast<std::int64_t>(parts.size()), [&](int, std::int64_t c) {
     const auto at_part = static_cast<std::size_t>(c);
@@ -239,71 +258,26 @@ inline void trial::run_changed(
         }
       }
       use(at_part, k, answer_of(part.run(s)));
+      worth[at_part] += products > 0 ? macs_of(part.current_program()) / products : 1;
     }
   });
+  return std::accumulate(worth.begin(), worth.end(), static_cast<double>(subset.size()));
 }
 
-inline std::vector<double> trial::local_errors(std::span<const std::int64_t> subset) const {
-  const auto all = quantized({});
-  struct sums {
-    double signal = 0, noise = 0;
-    double ratio() const { return signal > 0 ? noise / signal : 0; }
+inline double trial::median_microseconds(const graph& model, int repeats) const {
+  using clock = std::chrono::steady_clock;
+  runner run(model, *table_);  // as it ships
+  const auto inputs = run.bind(at(0));
+  std::vector<double> us;
+  const auto once = [&] {
+    const auto begin = clock::now();
+    run.current_session().run(inputs);
+    return std::chrono::duration<double, std::micro>(clock::now() - begin).count();
   };
-  std::map<std::string, qparams> grids;
-  for (const auto& group : groups_)
-    for (const auto& name : group.values)
-      for (const auto& form : {name, name + "_rounded"})
-        if (const auto id = all.find(form); id != none && all[id].quant) grids[name] = *all[id].quant;
-  std::map<std::string, sums> of;
-  runner run(g_, *table_, {.threads = options_.threads, .keep_values = true});
-  for (auto i : subset)
-    run.run(at(i), [&](const tapped& t) {
-      const auto it = grids.find(std::string(t.value));
-      if (it == grids.end() || t.type != dtype::f32) return;
-      const auto& q = it->second;
-      auto& s = of[it->first];
-      const auto* x = static_cast<const float*>(t.data);
-      for (std::int64_t k = 0; k < t.size(); ++k) {
-        const float y = dequantize_value(
-            quantize_value(x[k], q.scale[0], q.zero_point[0], 0, 255), q.scale[0], q.zero_point[0]);
-        s.signal += static_cast<double>(x[k]) * static_cast<double>(x[k]);
-        s.noise += static_cast<double>(x[k] - y) * static_cast<double>(x[k] - y);
-      }
-    });
-  const auto weight_error = [&](const std::string& name) {
-    const auto find = [&](const graph& g) -> const node* {
-      for (const auto& n : g.nodes)
-        if (n.name == name) return &n;
-      return nullptr;
-    };
-    const node *real = find(g_), *codes = find(all);
-    sums s;
-    if (!real || !codes || real->inputs.size() < 2 || codes->inputs[1] == none) return 0.0;
-    const auto* w = g_.constant_of(real->inputs[1]);
-    const auto& c = all[codes->inputs[1]];
-    if (!w || !c.constant || !c.quant || w->type() != dtype::f32 || c.constant->type() != dtype::s8)
-      return 0.0;
-    const auto x = w->view<float>();
-    const auto q = c.constant->view<std::int8_t>();
-    std::int64_t inner = 1;
-    for (int a = c.quant->axis + 1; a < w->dims().rank(); ++a) inner *= w->dims()[a];
-    for (std::size_t i = 0; i < x.size(); ++i) {
-      const auto channel = (i / static_cast<std::size_t>(inner)) % c.quant->scale.size();
-      const double y = static_cast<double>(
-          dequantize_value(q[i], c.quant->scale[channel], c.quant->zero_point[channel]));
-      s.signal += static_cast<double>(x[i]) * static_cast<double>(x[i]);
-      s.noise += (static_cast<double>(x[i]) - y) * (static_cast<double>(x[i]) - y);
-    }
-    return s.ratio();
-  };
-  std::vector<double> errors;
-  for (const auto& group : groups_) {
-    double sum = 0;
-    for (const auto& v : group.values) sum = std::max(sum, of[v].ratio());
-    for (const auto& n : group.nodes) sum += weight_error(n);
-    errors.push_back(sum);
-  }
-  return errors;
+  for (double spent = 0; spent < 5e4;) spent += once();  // clocks and caches settle
+  for (int r = 0; r < repeats; ++r) us.push_back(once());
+  std::sort(us.begin(), us.end());
+  return us[us.size() / 2];
 }
 
 inline std::map<std::string, double> trial::step_microseconds(const graph& model, bool fast_float,

@@ -28,17 +28,66 @@ holds "$dir/b.json" '"status": "not_met"'
 [ -s "$dir/b.onnx" ] || wrong "the best model was not written"
 succeeds inspect "$dir/b.onnx"
 
-# --- killed ten times at odd moments, the search ends with the same bytes ---
+# --- killed ten times at seeded moments, the search ends with the same bytes ---
+# How long the whole takes, so that the moments lie within it. It tunes: the bound is missed.
+whole=(--effort fast "${tight[@]}")
+begin=$(date +%s%N)
+"$tool" "${search[@]}" -o "$dir/w.onnx" "${whole[@]}" >/dev/null 2>&1
+took=$((($(date +%s%N) - begin) / 1000000))
+RANDOM=7
+killed=0
 for turn in 1 2 3 4 5 6 7 8 9 10; do
-  "$tool" "${search[@]}" -o "$dir/c.onnx" "${tight[@]}" --journal "$dir/journal" >/dev/null 2>&1 &
+  "$tool" "${search[@]}" -o "$dir/c.onnx" "${whole[@]}" --journal "$dir/journal" >/dev/null 2>&1 &
   pid=$!
-  sleep "0.$((RANDOM % 10))"
-  kill -9 $pid 2>/dev/null
+  at=$((took * (RANDOM % 90 + 5) / 100))
+  sleep "$((at / 1000)).$(printf %03d $((at % 1000)))"
+  kill -9 $pid 2>/dev/null && killed=$((killed + 1))
   wait $pid 2>/dev/null
 done
-"$tool" "${search[@]}" -o "$dir/c.onnx" "${tight[@]}" --journal "$dir/journal" >/dev/null 2>"$dir/err"
+[ "$killed" -ge 5 ] || wrong "expected most of ten kills to hit a running search, got $killed"
+"$tool" "${search[@]}" -o "$dir/c.onnx" "${whole[@]}" --journal "$dir/journal" >/dev/null 2>"$dir/err"
 [ $? -eq 3 ] || wrong "after ten kills: expected exit code 3: $(cat "$dir/err")"
-cmp -s "$dir/b.onnx" "$dir/c.onnx" || wrong "after ten kills the model differs"
+cmp -s "$dir/w.onnx" "$dir/c.onnx" || wrong "after ten kills the model differs"
+
+# --- several metrics, each with its bound; only activations restored; the front as files ---
+# A bound of 0 that the all-integer model misses by chance or not: what is looked at is what is written.
+"$tool" "${search[@]}" -o "$dir/m.onnx" --effort fast --metric top1,top5 --max-drop 0,0.01 \
+  --restore activations --costs "$dir/loose.json" --front "$dir/front" --front-points 3 \
+  --json "$dir/m.json" >"$dir/out" 2>"$dir/err"
+code=$?
+[ $code -eq 0 ] || [ $code -eq 3 ] || wrong "several metrics: exit code $code: $(cat "$dir/err")"
+for text in '"metric": "top1"' '"metric": "top5"'; do holds "$dir/m.json" "$text"; done
+holds "$dir/out" 'top5 .* drop '
+holds "$dir/front/front.json" '"model": "front-0.onnx"'
+holds "$dir/front/front.json" '"model": "front-1.onnx"'
+for model in "$dir"/front/front-*.onnx; do
+  succeeds inspect "$model"
+  holds "$dir/out" 'accuracy_control'
+done
+fails 1 'expected 1 or 2, one per metric, got 3' "${search[@]}" -o "$dir/new.onnx" \
+  --metric top1,top5 --max-drop 0.1,0.1,0.1
+fails 1 'expected it with --max-drop' "${search[@]}" -o "$dir/new.onnx" --front "$dir/none"
+
+# --- a bound on time is kept by the tool's own benchmark: at twice the all-integer model's ---
+"$tool" quantize "$float" "${common[@]}" --data "$calibration" --subset-size 32 --effort fast \
+  --report-samples 0 --repeats 0 --quiet -o "$dir/int8.onnx" >/dev/null 2>&1
+succeeds benchmark "$dir/int8.onnx" --repeats 100 --json "$dir/bench.json"
+limit=$(awk -v x="$(number "$dir/bench.json" median_ms)" 'BEGIN { print 2 * x }')
+"$tool" "${search[@]}" -o "$dir/t.onnx" --effort fast --max-latency "$limit" --max-drop 0 \
+  --costs "$dir/loose.json" --json "$dir/t.json" >/dev/null 2>"$dir/err"
+code=$?
+[ $code -eq 0 ] || [ $code -eq 3 ] || wrong "--max-latency: exit code $code: $(cat "$dir/err")"
+succeeds benchmark "$dir/t.onnx" --repeats 100 --json "$dir/bench.json"
+at_least "$limit" "$(number "$dir/bench.json" min_ms)"
+holds "$dir/t.json" '"measured_us"'
+
+# --- which rounding costs what ---
+succeeds compare "$float" "$dir/int8.onnx" "${common[@]}" --data "$calibration" --subset-size 8 \
+  --attribute --json "$dir/causes.json"
+holds "$dir/out" 'share   weights      bias  clipping  rounding  layer'
+for key in attribution weight_rounding clipping saturating_pairs remedy; do
+  holds "$dir/causes.json" "\"$key\":"
+done
 
 # --- refused ---
 fails 1 'of another search' "${search[@]}" -o "$dir/new.onnx" --max-drop 0.1 \

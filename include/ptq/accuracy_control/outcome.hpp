@@ -21,7 +21,20 @@ enum class status : std::uint8_t {
   not_met  // the best model found is returned; `limited_by` says what limits it
 };
 
-/// A model of the accuracy/latency front.
+/// One metric of a model, beside float's.
+struct metric_outcome {
+  std::string metric;
+  double float_score = 0, score = 0;
+  double max_drop = 0, min_agreement = 0;
+  double drop = 0, half_width = 0;  // 95 %
+  double agreement = 0;
+  bool resolved = true;             // the samples tell the bound
+  std::int64_t samples_needed = 0;  // that would
+  bool fine = false;
+};
+
+/// A model of the accuracy/latency front; where there are several metrics, drop and agreement are the
+/// first one's.
 struct front_model {
   std::vector<std::string> restored;  // names of the groups in float
   double us = 0;                      // predicted from the costs
@@ -35,28 +48,27 @@ struct front_model {
 struct outcome {
   control::status status = status::met;
   std::string limited_by;
-  std::string metric;
   std::int64_t samples = 0;
-  double float_score = 0, score = 0;
-  double max_drop = 0, min_agreement = 0;
-  bool resolved = true;               // the samples tell the bound
-  std::int64_t samples_needed = 0;    // that would
+  std::vector<metric_outcome> metrics;  // of the chosen model, as they were asked for
+  bool tuned = false;                 // it starts from presets and ranges that were tried
   front_model chosen;
   std::vector<std::string> nodes;     // in float
   std::vector<front_model> front;     // in the order of time, none both slower and worse than another
   cost_table costs;
   int groups = 0, confirmations = 0, validations = 0;
+  double inferences = 0;              // of quantized models, in this run
   double measured_us = 0;             // of the chosen model, where it was measured; else 0
 };
 
 /// Said before the search, where the bound lies below the noise; "" otherwise.
-inline std::string resolution_warning(std::int64_t n, const interval& drop, double bound) {
+inline std::string resolution_warning(const std::string& metric, std::int64_t n, const interval& drop,
+                                      double bound) {
   if (drop.half_width <= bound) return "";
-  char text[320];
+  char text[360];
   std::snprintf(text, sizeof text,
-                "a drop of %.4f can't be told from %lld samples, whose interval is +-%.4f; %lld would "
-                "tell it: the search goes by agreement and output error",
-                bound, static_cast<long long>(n), drop.half_width,
+                "%s: a drop of %.4f can't be told from %lld samples, whose interval is +-%.4f; %lld "
+                "would tell it: the search goes by agreement and output error",
+                metric.c_str(), bound, static_cast<long long>(n), drop.half_width,
                 static_cast<long long>(samples_to_resolve(n, drop.half_width, bound)));
   return text;
 }
@@ -71,26 +83,38 @@ Json json(const front_model& m) {
 }
 
 template <class Json = nlohmann::json>
+Json json(const metric_outcome& m) {
+  return {{"metric", m.metric},
+          {"float_score", m.float_score},
+          {"score", m.score},
+          {"max_drop", m.max_drop},
+          {"min_agreement", m.min_agreement},
+          {"drop", m.drop},
+          {"drop_half_width", m.half_width},
+          {"agreement", m.agreement},
+          {"resolved", m.resolved},
+          {"samples_needed", m.samples_needed},
+          {"fine", m.fine}};
+}
+
+template <class Json = nlohmann::json>
 Json json(const outcome& o) {
   Json j = {{"status", o.status == status::met ? "met" : "not_met"},
-            {"metric", o.metric},
             {"samples", o.samples},
-            {"float_score", o.float_score},
-            {"score", o.score},
-            {"max_drop", o.max_drop},
-            {"min_agreement", o.min_agreement},
-            {"resolved", o.resolved},
-            {"samples_needed", o.samples_needed},
+            {"metrics", Json::array()},
+            {"tuned", o.tuned},
             {"chosen", json<Json>(o.chosen)},
             {"float_nodes", o.nodes},
             {"groups", o.groups},
             {"confirmations", o.confirmations},
             {"validations", o.validations},
+            {"inferences", o.inferences},
             {"float_us", o.costs.real_us},
             {"int8_us", o.costs.integer_us},
             {"front", Json::array()}};
   if (!o.limited_by.empty()) j["limited_by"] = o.limited_by;
   if (o.measured_us > 0) j["measured_us"] = o.measured_us;
+  for (const auto& m : o.metrics) j["metrics"].push_back(json<Json>(m));
   for (const auto& m : o.front) j["front"].push_back(json<Json>(m));
   return j;
 }
@@ -106,18 +130,23 @@ inline std::string text(const outcome& o) {
   char line[512];
   std::string s = "\naccuracy control: ";
   s += o.status == status::met ? "the bound is met\n" : "the bound is NOT met; limited by " + o.limited_by + "\n";
-  std::snprintf(line, sizeof line,
-                "  %s %.4f -> %.4f: drop %.4f +- %.4f (95 %%, %lld samples), bound %.4f\n"
-                "  agreement %.4f (wanted %.4f), output error %.3g\n",
-                o.metric.c_str(), o.float_score, o.score, o.chosen.drop, o.chosen.half_width,
-                static_cast<long long>(o.samples), o.max_drop, o.chosen.agreement, o.min_agreement,
-                o.chosen.error);
+  for (const auto& m : o.metrics) {
+    std::snprintf(line, sizeof line,
+                  "  %s %.4f -> %.4f: drop %.4f +- %.4f (95 %%, %lld samples), bound %.4f\n"
+                  "    agreement %.4f (wanted %.4f)%s\n",
+                  m.metric.c_str(), m.float_score, m.score, m.drop, m.half_width,
+                  static_cast<long long>(o.samples), m.max_drop, m.agreement, m.min_agreement,
+                  m.fine ? "" : ": NOT fine");
+    s += line;
+  }
+  std::snprintf(line, sizeof line, "  output error %.3g%s\n", o.chosen.error,
+                o.tuned ? ", from tuned presets and ranges" : "");
   s += line;
   std::snprintf(line, sizeof line,
                 "  %zu of %d groups given back (%.2f %% of the multiply-accumulates): %d confirmations, "
-                "%d validations\n  predicted %.1f us (all integer %.1f, float %.1f)\n",
+                "%d validations, %.0f inferences\n  predicted %.1f us (all integer %.1f, float %.1f)\n",
                 o.chosen.restored.size(), o.groups, 100 * o.chosen.float_macs, o.confirmations,
-                o.validations, o.chosen.us, o.costs.integer_us, o.costs.real_us);
+                o.validations, o.inferences, o.chosen.us, o.costs.integer_us, o.costs.real_us);
   s += line;
   if (o.measured_us > 0) {
     std::snprintf(line, sizeof line, "  measured %.1f us\n", o.measured_us);

@@ -2,14 +2,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // The search: which quantizer groups go back to float. A pure function of the answers that it gets.
 //
-//   1. the groups are put in order by an estimate of what each adds to the output's error
-//   2. the foremost are measured on the ranking subset: each alone in integers, all else in float.
-//      Reverting one alone would say nothing where others, in front of it or behind, do damage too
-//   3. a knapsack over the measured ones gives, for falling budgets, the sets that remove the most
-//      error per microsecond given back; the sets are confirmed on the ranking subset, and those
-//      that a cheaper one beats are left out
-//   4. what is left is bisected for its cheapest set that passes on all samples
-//   5. where none does, the next groups are measured too
+//   1. each group is measured on the ranking subset: alone in integers, all else in float.
+//      Reverting one alone would say nothing where others, in front of it or behind, do damage too.
+//      Roundings are nearly independent, so that these errors nearly add up
+//   2. a knapsack over them gives, for growing budgets, the sets that remove the most error per
+//      microsecond given back, and what error each set leaves
+//   3. the share of samples that a model changes grows with the root of its error: so the cheapest set
+//      that should pass is known, and is validated on all samples. What is seen corrects the
+//      prediction, until the cheapest set that passes is found
 //
 // Success is looked at before anything else, also after the last group; ranks go by the error that
 // is removed, so larger is better throughout.
@@ -21,7 +21,6 @@
 #include <limits>
 #include <numeric>
 #include <set>
-#include <span>
 #include <string>
 #include <vector>
 
@@ -38,12 +37,20 @@ struct price {
   double macs = 0;  // share of the multiply-accumulates in float
 };
 
-/// What all samples say of one model.
+/// What one metric says of a model.
+struct metric_verdict {
+  interval drop;
+  double agreement = 0, score = 0;
+  bool fine = false;
+};
+
+/// What all samples say of one model: fine if every metric says so.
 struct verdict {
   bool fine = false;
   bool whole = true;  // all samples were looked at; false: it had failed before
   interval drop;
   double agreement = 0, error = 0, score = 0;
+  std::vector<metric_verdict> metrics = {};  // of each; drop, agreement and score are the first one's
   std::int64_t n = 0;
   /// The same of the first samples, for growing numbers of them: what two verdicts are compared by
   /// where one saw more.
@@ -58,6 +65,8 @@ struct search_questions {
   /// Mean output error on the ranking subset, for each set.
   std::function<std::vector<double>(const std::vector<group_set>&)> errors;
   std::function<verdict(const group_set&)> validate;
+  /// The same of all samples, also where the first ones rule the model out. Absent: never needed.
+  std::function<verdict(const group_set&)> validate_whole = {};
   std::function<price(const group_set&)> price_of;
   /// The groups to give back so that of all layers only those that this group's codes feed are left
   /// in integers. Absent: all but the group.
@@ -65,9 +74,12 @@ struct search_questions {
 };
 
 struct search_options {
-  limits within;            // microseconds given back, share of MACs
+  limits within = {};         // microseconds given back, share of MACs
   int max_validations = 12;
-  int measured = 0;         // groups measured per turn; 0: a third of them, at least 8
+  double min_agreement = 1;   // that a model which is fine will have
+  double integer_us = 0;      // of the model that gives nothing back
+  /// Models of the front to validate beside those that the search needs.
+  int front_points = 0;
 };
 
 /// A model that was validated.
@@ -82,8 +94,8 @@ struct search_result {
   std::size_t best = 0;
   bool fine = false;
   std::string limited_by;           // where it isn't
-  // Models run on the ranking subset, beside those that they are compared with; on all samples.
-  int confirmations = 0, validations = 0;
+  int confirmations = 0;            // models run on the ranking subset
+  int validations = 0;              // on all samples, as far as that took
 };
 
 /// A better verdict: fine ones before others, then the cheaper; of others, on the samples that both
@@ -107,57 +119,36 @@ inline bool better(const front_point& a, const front_point& b) {
 
 class searcher {
  public:
-  searcher(std::span<const double> estimates, const search_questions& ask, const search_options& o)
-      : estimates_(estimates), ask_(ask), options_(o) {}
+  searcher(int groups, const search_questions& ask, const search_options& o)
+      : groups_(groups), ask_(ask), options_(o) {}
 
   search_result run() {
     validate({});
-    std::set<int> tried;
-    const int n = static_cast<int>(estimates_.size());
-    const int turn = options_.measured > 0 ? options_.measured : std::max(8, (n + 2) / 3);
-    while (!r_.fine && static_cast<int>(tried.size()) < n && may_validate()) {
-      const auto candidates = next_candidates(tried, turn);
-      tried.insert(candidates.begin(), candidates.end());
-      measure(candidates);
-      if (const auto sets = front(); !sets.empty()) bisect(sets);
+    const bool looks = !r_.fine || options_.front_points > 0;
+    if (looks && groups_ > 0) {
+      measure();
+      const auto sets = front();
+      if (!r_.fine) aim(sets);
+      if (!r_.fine) r_.limited_by = why();
+      fill_front(sets);
+    } else if (!r_.fine) {
+      r_.limited_by = why();
     }
-    if (!r_.fine) r_.limited_by = why();
     return std::move(r_);
   }
 
  private:
   bool may_validate() const { return r_.validations < options_.max_validations; }
 
-  bool validate(const group_set& s) {
+  const front_point& validate(const group_set& s) {
     for (const auto& p : r_.points)
-      if (p.groups == s) return p.found.fine;
+      if (p.groups == s) return p;
     r_.points.push_back({s, ask_.price_of(s), ask_.validate(s)});
     ++r_.validations;
     if (r_.points.size() > 1 && better(r_.points.back(), r_.points[r_.best]))
       r_.best = r_.points.size() - 1;
     r_.fine = r_.points[r_.best].found.fine;
-    return r_.points.back().found.fine;
-  }
-
-  /// Half of the turn by error, half by error per microsecond: neither a cheap group of little error
-  /// nor an expensive one of much is overlooked.
-  group_set next_candidates(const std::set<int>& tried, int turn) const {
-    std::vector<int> by_error, by_density;
-    for (int i = 0; i < static_cast<int>(estimates_.size()); ++i)
-      if (!tried.contains(i)) by_error.push_back(i);
-    by_density = by_error;
-    const auto estimate = [&](int i) { return estimates_[static_cast<std::size_t>(i)]; };
-    const auto density = [&](int i) { return estimate(i) / (ask_.price_of({i}).us + 1); };
-    std::stable_sort(by_error.begin(), by_error.end(),
-                     [&](int a, int b) { return estimate(a) > estimate(b); });
-    std::stable_sort(by_density.begin(), by_density.end(),
-                     [&](int a, int b) { return density(a) > density(b); });
-    std::set<int> chosen;
-    for (std::size_t i = 0; i < by_error.size() && static_cast<int>(chosen.size()) < turn; ++i) {
-      chosen.insert(by_error[i]);
-      if (static_cast<int>(chosen.size()) < turn) chosen.insert(by_density[i]);
-    }
-    return {chosen.begin(), chosen.end()};
+    return r_.points.back();
   }
 
   group_set all_but(int group) const {
@@ -167,26 +158,30 @@ class searcher {
     return rest;
   }
   group_set every() const {
-    group_set all(estimates_.size());
+    group_set all(static_cast<std::size_t>(groups_));
     std::iota(all.begin(), all.end(), 0);
     return all;
   }
 
-  /// What each candidate alone adds to the error.
-  void measure(const group_set& candidates) {
+  /// What each group alone adds to the error.
+  void measure() {
     std::vector<group_set> sets{every()};
-    for (int c : candidates) sets.push_back(all_but(c));
+    for (int i = 0; i < groups_; ++i) sets.push_back(all_but(i));
+    sets.emplace_back();
     const auto errors = ask_.errors(sets);
-    r_.confirmations += static_cast<int>(candidates.size());
-    for (std::size_t i = 0; i < candidates.size(); ++i) {
-      const price p = ask_.price_of({candidates[i]});
-      measured_.push_back(candidates[i]);
-      items_.push_back({.benefit = errors[i + 1] - errors[0], .cost = p.us, .macs = p.macs});
+    r_.confirmations = groups_ + 1;
+    for (int i = 0; i < groups_; ++i) {
+      const price p = ask_.price_of({i});
+      items_.push_back({.benefit = errors[static_cast<std::size_t>(i) + 1] - errors[0],
+                        .cost = p.us,
+                        .macs = p.macs});
+      if (items_.back().benefit > 0) all_error_ += items_.back().benefit;
     }
+    all_error_ = std::max(all_error_, errors.back() - errors[0]);
   }
 
-  /// Solves for falling budgets: sets of growing cost, each with less error on the ranking subset.
-  std::vector<group_set> front() {
+  /// Solves for growing budgets: sets of growing cost, each of which leaves less error.
+  std::vector<group_set> front() const {
     double total = 0;
     for (const auto& i : items_)
       if (i.benefit > 0) total += i.cost;
@@ -195,43 +190,76 @@ class searcher {
     // Steps of a twelfth down to a hundredth: what is cheaper yet is no news.
     for (int step = 53; step >= 0; --step) {
       const double budget = most * std::pow(2.0, -0.125 * step);
-      const auto taken =
-          best_selection(items_, {.cost = budget + 1e-9, .macs = options_.within.macs});
-      group_set s;
-      for (int i : taken) s.push_back(measured_[static_cast<std::size_t>(i)]);
-      std::sort(s.begin(), s.end());
+      auto s = best_selection(items_, {.cost = budget + 1e-9, .macs = options_.within.macs});
       if (!s.empty() && (sets.empty() || sets.back() != s)) sets.push_back(std::move(s));
     }
-    return confirmed(std::move(sets));
+    return sets;
   }
 
-  std::vector<group_set> confirmed(std::vector<group_set> sets) {
-    if (sets.size() < 2) return sets;
-    std::vector<group_set> asked{{}};
-    asked.insert(asked.end(), sets.begin(), sets.end());
-    const auto errors = ask_.errors(asked);
-    r_.confirmations += static_cast<int>(sets.size());
-    std::vector<group_set> front;
-    double least = errors[0];
-    for (std::size_t i = 0; i < sets.size(); ++i)
-      if (errors[i + 1] < least) {
-        least = errors[i + 1];
-        front.push_back(std::move(sets[i]));
-      }
-    return front;
+  /// Share of the samples that a set's model should change, from what the last one changed: noise
+  /// that is half as large carries half as many over a boundary between classes.
+  double expected_miss(const group_set& s) const {
+    double left = all_error_;
+    for (int i : s) left -= items_[static_cast<std::size_t>(i)].benefit;
+    return miss_ * std::sqrt(std::max(0.0, left) / std::max(all_error_, 1e-300));
   }
-
-  /// The dearest first: if that fails, all do; then halves.
-  void bisect(const std::vector<group_set>& sets) {
-    if (!validate(sets.back())) return;
-    std::size_t low = 0, high = sets.size() - 1;  // high passes
-    while (low < high && may_validate()) {
-      const std::size_t middle = (low + high) / 2;
-      if (validate(sets[middle]))
-        high = middle;
-      else
-        low = middle + 1;
+  void learn(const group_set& s, const verdict& v) {
+    const double expected = expected_miss(s);
+    const auto& base = r_.points.front().found;
+    double seen = 1 - v.agreement, all = 1 - base.agreement;
+    if (const auto both = std::min(v.parts.size(), base.parts.size()); both > 0) {
+      seen = 1 - v.parts[both - 1].agreement;
+      all = 1 - base.parts[both - 1].agreement;
     }
+    if (all <= 0 || expected <= 0) return;
+    const double real = (1 - base.agreement) * seen / all;
+    // Half way: a few dozen samples change a few answers.
+    miss_ *= std::sqrt(std::clamp(real / expected, 0.25, 4.0));
+  }
+
+  /// The cheapest set that passes: where it is expected; where that fails for another reason than that
+  /// too many answers change, or a second time, the dearest tells whether any passes.
+  void aim(const std::vector<group_set>& sets) {
+    miss_ = 1 - r_.points.front().found.agreement;
+    const int n = static_cast<int>(sets.size());
+    const auto us = [&](int i) { return i < 0 ? 0 : ask_.price_of(sets[static_cast<std::size_t>(i)]).us; };
+    int low = -1, high = n;  // those up to low failed, high passed
+    int failed = 0;
+    bool surprised = false;
+    while (low + 1 < high && may_validate()) {
+      const int middle = (low + high) / 2;
+      int at = low + 1;
+      while (at < high && expected_miss(sets[static_cast<std::size_t>(at)]) > 1 - options_.min_agreement)
+        ++at;
+      if (at == high && high < n) {
+        // A tenth of the time is worth a look against the odds.
+        if (us(high) - us(low) < 0.1 * (options_.integer_us + us(high))) break;
+        at = middle;
+      }
+      at = std::clamp(at, low + 1, high - 1);
+      if (failed > 0) at = std::max(at, middle);
+      if (high == n && (failed > 1 || surprised)) at = n - 1;
+      const auto& s = sets[static_cast<std::size_t>(at)];
+      const auto& v = validate(s).found;
+      learn(s, v);
+      failed = v.fine ? 0 : failed + 1;
+      surprised = !v.fine && v.agreement >= options_.min_agreement;
+      (v.fine ? high : low) = at;
+    }
+  }
+
+  /// Models at even steps of the front, for whoever wants to choose by hand.
+  void fill_front(const std::vector<group_set>& sets) {
+    const auto n = sets.size();
+    const auto points = std::min(n, static_cast<std::size_t>(std::max(0, options_.front_points)));
+    for (std::size_t i = 1; i <= points; ++i) {
+      const auto& s = sets[i * n / points - 1];
+      if (!validate(s).found.whole && ask_.validate_whole) complete(s);
+    }
+  }
+  void complete(const group_set& s) {
+    for (auto& p : r_.points)
+      if (p.groups == s) p.found = ask_.validate_whole(s);
   }
 
   std::string why() const {
@@ -254,20 +282,19 @@ class searcher {
     return "the groups: every one that removes error was given back";
   }
 
-  std::span<const double> estimates_;
+  int groups_;
   const search_questions& ask_;
   search_options options_;
-  group_set measured_;
-  std::vector<item> items_;  // of measured_
+  std::vector<item> items_;  // of all groups
+  double all_error_ = 0;     // of the model that gives nothing back
+  double miss_ = 0;          // share of the samples that it changes, as far as is known
   search_result r_;
 };
 
 /// Looks for the cheapest set of groups whose model is fine.
-///
-/// estimates  [groups]  of what each adds to the error, in any unit; orders the measurements
-inline search_result search(std::span<const double> estimates, const search_questions& ask,
+inline search_result search(int groups, const search_questions& ask,
                             const search_options& options = {}) {
-  return searcher(estimates, ask, options).run();
+  return searcher(groups, ask, options).run();
 }
 
 }  // namespace ptq::control

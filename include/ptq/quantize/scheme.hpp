@@ -111,6 +111,9 @@ enum class model_type : std::uint8_t {
 struct restored_scope {
   std::map<std::string, std::string> nodes = {};  // node → why it stays float, for reports
   std::set<std::string> values = {};  // that keep their real numbers, though a convolution made them
+  /// Only the activations are restored: the nodes' weights stay rounded, and small in the file. They
+  /// compute in float all the same.
+  bool activations_only = false;
 };
 
 /// Codes of the activations, and how their range is estimated.

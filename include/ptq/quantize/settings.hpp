@@ -82,6 +82,7 @@ inline setting_list settings_of(const quantize_options& o) {
                    a.sign == signedness::signed_codes ? "signed" : "unsigned");
   if (o.model_type == model_type::transformer) s.emplace_back("model_type", "transformer");
   if (o.quantize_outputs) s.emplace_back("quantize_outputs", "true");
+  if (o.restored.activations_only) s.emplace_back("restored", "activations");
   if (o.float_squeeze_excite) s.emplace_back("float_squeeze_excite", "true");
   const auto joined = [](const std::vector<std::string>& entries, const char* between) {
     std::string all;

@@ -68,6 +68,9 @@ class layer_quantizer {
   /// exact    |bias| + Σ|w − zw| · max|x − zero_point| < 2^31 in every channel
   std::optional<std::string> quantize(std::int32_t index, const input_means& input);
 
+  /// Replaces just the weights of node `index` by codes; it computes in float with what they stand for.
+  void round(std::int32_t index, const input_means& input);
+
  private:
   struct codes {
     qparams params;
@@ -212,6 +215,27 @@ inline value_id layer_quantizer::shared(value_id weights, const codes& c) {
   const auto id = add(g_[weights].name + "_quantized", c.q, c.params);
   made_[weights].push_back(id);
   return id;
+}
+
+inline void layer_quantizer::round(std::int32_t index, const input_means& input) {
+  auto& n = g_.nodes[static_cast<std::size_t>(index)];
+  const tensor w = *g_.constant_of(n.inputs[1]);
+  const auto v = view_of(n, w.dims());
+  if (v.channels == 0 || v.taps == 0) return;
+  auto bias = real_bias(n, v.channels);
+  // No code of a bias, which would keep the scales from being small.
+  const auto c = quantized_weights(index, w, v, std::vector<double>(v.channels), 1);
+  if (!input.mean.empty()) {
+    const auto moved = shift(n, v, c, input);
+    std::vector<float> corrected;
+    for (std::size_t i = 0; i < bias.size(); ++i) corrected.push_back(static_cast<float>(bias[i] + moved[i]));
+    const auto name = n.inputs.size() > 2 && n.inputs[2] != none ? g_[n.inputs[2]].name : n.name + "_bias";
+    n.inputs.resize(3, none);
+    n.inputs[2] = g_.add_constant(name + "_corrected",
+                                  tensor::from<float>({static_cast<std::int64_t>(corrected.size())},
+                                                      std::span<const float>(corrected)));
+  }
+  n.inputs[1] = shared(n.inputs[1], c);
 }
 
 inline std::optional<std::string> layer_quantizer::quantize(std::int32_t index,

@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <doctest/doctest.h>
+
+#include <random>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include <ptq/attribute.hpp>
+#include <ptq/data/kept_samples.hpp>
+#include <ptq/kernels/reference.hpp>
+#include <ptq/quantize.hpp>
+#ifdef PTQ_TEST_DISPATCH
+#include <ptq/compiled.hpp>
+#include <ptq/dispatch.hpp>
+#endif
+
+#include "quantize/network.hpp"
+
+namespace {
+
+using namespace ptq;
+using ptq_test::network;
+using ptq_test::positive;
+
+const kernels::kernel_table& table() {
+#ifdef PTQ_TEST_DISPATCH
+  return dispatched_kernels();
+#else
+  return kernels::reference_kernels();
+#endif
+}
+
+samples images(std::int64_t n) {
+  return kept_samples(
+      [](std::int64_t i) -> std::optional<sample> {
+        tensor t(dtype::f32, {1, 3, 8, 8});
+        std::mt19937 random(static_cast<unsigned>(i) + 1);
+        std::normal_distribution<float> d;
+        for (auto& v : t.mutable_view<float>()) v = d(random);
+        return sample(std::move(t));
+      },
+      n, std::size_t{1} << 24);
+}
+
+graph chain() {
+  network n;
+  auto x = n.input("x", {1, 3, 8, 8});
+  x = n.conv("a", x, 3, 8, positive, 3);
+  x = n.max_pool("pool", x);
+  x = n.conv("b", x, 8, 8, positive, 3);
+  n.output(n.linear("logits", n.flatten("flat", x), 8 * 4 * 4, 4));
+  return n.done();
+}
+
+const layer_attribution& of(const attribution& a, const std::string& name) {
+  for (const auto& l : a.layers)
+    if (l.name == name) return l;
+  FAIL("no layer " << name);
+  return a.layers.front();
+}
+
+const node& node_of(const graph& g, const std::string& name) {
+  for (const auto& n : g.nodes)
+    if (n.name == name) return n;
+  FAIL("no node " << name);
+  return g.nodes.front();
+}
+
+graph made() { return quantize(chain(), table(), images(16)).network; }
+
+}  // namespace
+
+TEST_CASE("roundings done alone nearly add up to the error of the whole") {
+  const auto a = attribute(chain(), made(), table(), images(12));
+  CHECK(a.samples == 12);
+  CHECK(a.error > 0);
+  // Independent noises: their sum is the whole's within the spread of few dozen outputs.
+  CHECK(a.sum() > a.error / 2);
+  CHECK(a.sum() < a.error * 2);
+  REQUIRE(a.layers.size() == 3);  // a pool and a flattening round nothing
+  CHECK(a.layers[0].sum() >= a.layers[1].sum());
+  for (const auto& l : a.layers) {
+    CHECK(l.weight_rounding > 0);
+    CHECK(l.rounding > 0);
+  }
+}
+
+TEST_CASE("a range that is cut short is told as clipping at its reader") {
+  auto q = made();
+  // The input of `b`, and what a mover made of it: a quarter of the range.
+  for (const auto* v : {"a", "pool"}) q[q.find(v)].quant->scale[0] /= 4;
+  const auto a = attribute(chain(), q, table(), images(8));
+  CHECK(a.layers[0].clipping > 10 * a.layers[0].rounding);
+  CHECK(a.layers[0].clipping > a.layers[0].weight_rounding);
+  CHECK(remedy_of(a.layers[0]).find("--range-estimator") != std::string::npos);
+}
+
+TEST_CASE("a bias that is wrong is told as bias, and weights of few levels as weights") {
+  auto q = made();
+  auto bias = q[node_of(q, "b").inputs[2]].constant->mutable_view<std::int32_t>();
+  for (auto& c : bias) c += 40000;
+  const auto a = attribute(chain(), q, table(), images(8));
+  CHECK(of(a, "b").bias > 10 * of(a, "b").weight_rounding);
+  CHECK(remedy_of(of(a, "b")) == "--bias-correction sequential");
+
+  quantize_options few;
+  few.weights.bits = 3;
+  const auto rough =
+      attribute(chain(), quantize(chain(), table(), images(16), few).network, table(), images(8));
+  for (const auto& l : rough.layers) CHECK(l.weight_rounding > l.clipping + l.bias);
+  CHECK(remedy_of(rough.layers[0]).find("--effort best") != std::string::npos);
+}
+
+TEST_CASE("weights that are no roundings of the float model's are said to be so") {
+  auto real = chain();
+  for (auto& w : real[real.find("b.w")].constant->mutable_view<float>()) w *= 2;
+  CHECK(of(attribute(real, made(), table(), images(4)), "b").note.find("equalised") !=
+        std::string::npos);
+}
+
+TEST_CASE("pairs that saturate elsewhere are counted, and cost nothing here") {
+  const auto q = made();
+  std::int64_t all = 0, told = 0;
+  for (const auto& l : quantization::overflow_census(q))
+    all += static_cast<std::int64_t>(l.census.saturating);
+  for (const auto& l : attribute(chain(), q, table(), images(2)).layers) told += l.saturating_pairs;
+  CHECK(all > 0);
+  CHECK(told == all);
+}
+
+TEST_CASE("text and JSON name layers, shares and remedies") {
+  const auto a = attribute(chain(), made(), table(), images(4));
+  const auto t = text(a);
+  CHECK(t.find("logits") != std::string::npos);
+  CHECK(t.find("-> ") != std::string::npos);
+  const auto j = json<nlohmann::json>(a);
+  CHECK(j["layers"].size() == a.layers.size());
+  CHECK(j["layers"][0]["remedy"] == remedy_of(a.layers[0]));
+  CHECK(j["error"] == a.error);
+  CHECK_THROWS_AS(attribute(chain(), made(), table(), samples()), data_error);
+}

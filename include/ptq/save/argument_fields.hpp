@@ -6,9 +6,9 @@
 #include <ptq/core/dtype.hpp>
 #include <ptq/core/kinds.hpp>
 #include <ptq/core/numeric.hpp>
-#include <ptq/graph/op.hpp>
 #include <ptq/kernels/args.hpp>
 #include <ptq/lower/program.hpp>
+#include <ptq/lower/recurrence.hpp>
 
 namespace ptq::saving {
 

@@ -15,6 +15,13 @@
 namespace ptq_bench {
 
 #if defined(__x86_64__)
+// Unrolled, the sums stay in registers.
+#if defined(__clang__)
+#define PTQ_BENCH_UNROLL _Pragma("unroll")
+#else
+#define PTQ_BENCH_UNROLL _Pragma("GCC unroll 4")
+#endif
+
 /// Reads with the loads that every x86-64 has widest but AVX-512's.
 __attribute__((target("avx2"))) inline std::int64_t sum_wide(const std::uint64_t* p,
                                                              std::size_t n) {

@@ -8,6 +8,7 @@
 #include <string>
 
 #include <ptq/accuracy_control/budget.hpp>
+#include <ptq/core/hash.hpp>
 #include <ptq/graph/graph.hpp>
 
 namespace ptq::control {
@@ -17,11 +18,8 @@ namespace ptq::control {
 template <class Statistics, class Data, class Options>
 std::string identity_of(const graph& g, const Statistics& observed, const Data& data,
                         const Options& o) {
-  std::uint64_t h = 1469598103934665603u;  // FNV-1a
-  const auto bytes = [&](const void* at, std::size_t n) {
-    for (std::size_t i = 0; i < n; ++i)
-      h = (h ^ static_cast<const unsigned char*>(at)[i]) * 1099511628211u;
-  };
+  hasher h;
+  const auto bytes = [&](const void* at, std::size_t n) { h.add({static_cast<const std::byte*>(at), n}); };
   const auto text = [&](const std::string& s) { bytes(s.data(), s.size() + 1); };
   const auto number = [&](double x) { bytes(&x, sizeof x); };
   for (const auto& n : g.nodes) text(n.name);
@@ -52,7 +50,7 @@ std::string identity_of(const graph& g, const Statistics& observed, const Data& 
   }
   if (o.costs) text(cost_text(*o.costs));
   char hex[20];
-  std::snprintf(hex, sizeof hex, "%016llx", static_cast<unsigned long long>(h));
+  std::snprintf(hex, sizeof hex, "%016llx", static_cast<unsigned long long>(h.value()));
   return hex;
 }
 

@@ -36,7 +36,7 @@ inline void require_within(const char* what, std::int64_t v, std::int64_t least,
 inline constexpr std::int64_t most_extent = (std::int64_t{1} << 31) - 1, most_elements = std::int64_t{1} << 48;
 
 /// Product of extents, each checked: 0 to 2^31 − 1, and at most 2^48 together.
-inline std::int64_t elements(std::initializer_list<std::int64_t> extents) {
+inline std::int64_t elements(std::span<const std::int64_t> extents) {
   std::int64_t n = 1;
   for (auto e : extents) {
     require_within("extent", e, 0, most_extent);
@@ -44,6 +44,9 @@ inline std::int64_t elements(std::initializer_list<std::int64_t> extents) {
     n *= e;
   }
   return n;
+}
+inline std::int64_t elements(std::initializer_list<std::int64_t> extents) {
+  return elements(std::span<const std::int64_t>(extents.begin(), extents.size()));
 }
 
 /// Elements from the first to behind the last of `pixels` pixels.

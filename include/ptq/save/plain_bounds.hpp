@@ -114,21 +114,12 @@ inline std::int64_t indexed_span(const std::vector<std::int64_t>& extent, const 
   }
   return none ? 0 : furthest + 1;
 }
-inline std::int64_t element_count(const std::vector<std::int64_t>& extent) {
-  std::int64_t n = 1;
-  for (auto e : extent) {
-    require_within("extent", e, 0, most_extent);
-    if (e > 0) require_within("elements", n, 0, most_elements / e);
-    n *= e;
-  }
-  return n;
-}
 
 inline reach reach_of(const lowering::gather_elements& k) {
   check_index(k.index);
   require_within("element", k.bytes, 1, 8);
   require_within("axis", k.axis, 0, static_cast<std::int64_t>(k.extent.size()) - 1);
-  const auto count = element_count(k.extent);
+  const auto count = elements(k.extent);
   if (count == 0 || k.along == 0) return {{}, count * k.bytes};
   auto reached = k.extent;
   reached[static_cast<std::size_t>(k.axis)] = k.along;

@@ -61,12 +61,14 @@ void set_output(int_epilogue& e, output out) {
 struct problem {
   std::int64_t h, w, in, out, kernel = 1, stride = 1, groups = 1, dilation = 1;
   std::int64_t apart = 0;  // bytes between pixels, of both sides
+  std::int64_t batch = 1;
 };
 
 template <class Isa>
 void check(const problem& s, output result = output::codes) {
   conv_geometry g;
   const std::int64_t pad = s.dilation * (s.kernel / 2), reach = s.dilation * (s.kernel - 1);
+  g.batch = s.batch;
   g.in_h = s.h;
   g.in_w = s.w;
   g.in_c = s.in;
@@ -88,8 +90,8 @@ void check(const problem& s, output result = output::codes) {
   const auto extent = [](std::int64_t pixels, std::int64_t stride, std::int64_t channels) {
     return static_cast<std::size_t>((pixels - 1) * stride + channels);
   };
-  const std::size_t size = extent(g.out_h * g.out_w, g.dst_pixel(), g.out_c);
-  std::vector<std::uint8_t> x(extent(g.in_h * g.in_w, g.src_pixel(), g.in_c)), r(size);
+  const std::size_t size = extent(g.batch * g.out_h * g.out_w, g.dst_pixel(), g.out_c);
+  std::vector<std::uint8_t> x(extent(g.batch * g.in_h * g.in_w, g.src_pixel(), g.in_c)), r(size);
   for (auto* codes : {&x, &r})
     for (auto& v : *codes)
       v = random() % 4 == 0 ? std::uint8_t{255} : static_cast<std::uint8_t>(random());
@@ -221,12 +223,33 @@ TEST_CASE("a product of activations by tiles equals the reference") {
 
 TEST_CASE("tiles take what they pay for") {
   tiles::dots = 0;
-  check<amx>({1, 15, 64, 64});
-  check<amx>({1, 16, 31, 64});
-  check<amx>({1, 16, 64, 15});
+  check<amx>({1, 40, 15, 64});
+  check<amx>({1, 40, 64, 3});
   CHECK(tiles::dots == 0);
   check<amx>({1, 16, 128, 64});
   CHECK(tiles::dots == 2 * 4);  // steps of K, tiles of columns
+}
+
+TEST_CASE("few rows, neighbouring images and units by tiles equal the reference") {
+  tiles::dots = 0;
+  for (const std::int64_t m : {1, 2, 3, 5, 8, 15})
+    for (const std::int64_t k : {16, 31, 64, 100}) check<amx>({1, m, k, 70}, output::added);
+  for (const std::int64_t side : {1, 2, 3, 4, 6, 17})
+    for (const std::int64_t stride : {1, 2, 3})
+      for (const std::int64_t dilation : {1, 2, 3, 4})
+        check<amx>({.h = side,
+                    .w = side + 1,
+                    .in = 20,
+                    .out = 24,
+                    .kernel = 3,
+                    .stride = stride,
+                    .dilation = dilation,
+                    .batch = 3},
+                   side % 2 ? output::codes : output::reals);
+  check<amx>({.h = 70, .w = 9, .in = 64, .out = 96, .kernel = 3, .batch = 2});  // several copies
+  check<amx>({.h = 33, .w = 34, .in = 3, .out = 40, .kernel = 7, .stride = 2, .batch = 2});
+  check<amx>({.h = 5, .w = 5, .in = 512, .out = 600, .kernel = 3});  // panels in several units
+  CHECK(tiles::dots > 0);
 }
 
 }  // namespace

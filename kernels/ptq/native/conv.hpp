@@ -25,7 +25,7 @@
 #include <ptq/native/depthwise.hpp>
 #include <ptq/native/gemm.hpp>
 #include <ptq/native/object.hpp>
-#include <ptq/native/tile_gemm.hpp>
+#include <ptq/native/tile_conv.hpp>
 
 namespace ptq::native {
 
@@ -56,8 +56,6 @@ void run_qconv(const void* object, const kernels::operands& io, std::byte* scrat
   auto* wide = reinterpret_cast<std::uint8_t*>(offsets + block_pitch);
   const wide_rows<Isa> copies{reinterpret_cast<const std::uint8_t**>(wide),
                               reinterpret_cast<std::uint16_t*>(wide + block_pitch * 8)};
-  const tile_rows<Isa> tiles{c.cut, c.block, wide};
-  const configured_tiles<Isa> configured{c.tiled, c.cut};
   const bool gathered = c.rows_by == conv_object::way::gathered, per_group = gathered || c.wide;
   const std::int64_t element = c.rule.what == epilogue_rule::kind::reals ? 4 : 1;
   const std::int64_t stride = c.g.dst_pixel();
@@ -96,13 +94,6 @@ void run_qconv(const void* object, const kernels::operands& io, std::byte* scrat
       t.to.stride = stride;
       t.to.rows = count;
       t.to.columns = p.columns;
-      if constexpr (Isa::has_tiles) {
-        if (c.tiled) {
-          if (next_group) tiles.fill(t);
-          run_tiled_panel<Isa>(t, p.vectors, tiles);
-          continue;
-        }
-      }
       if constexpr (has_dpbusd<Isa>) {
         if (c.order) t.to.offset = offsets;
         run_panel<Isa, quads>(t, p.vectors,
@@ -155,7 +146,7 @@ kernels::prepared prepare_qconv(const kernels::qconv_args& a) {
   border.tile = first_panel_rows<Isa>(c);
   // packed memory may be of another geometry, with any number of taps
   const bool fits = !a.packed.data || weight_bytes <= static_cast<std::int64_t>(a.packed.bytes);
-  const bool skips = has_dpbusd<Isa> && fits && !c.tiled &&
+  const bool skips = has_dpbusd<Isa> && fits &&
                      c.rows_by == conv_object::way::indirect && c.pixels <= border.largest &&
                      border.plan();
   constexpr std::int64_t kinds = border_plan<Isa>::most_kinds;
@@ -283,7 +274,6 @@ kernels::prepared prepare_qconv(const kernels::qconv_args& a) {
   if (c.wide)
     p.scratch += static_cast<std::size_t>(block_pitch) * sizeof(void*) +
                  static_cast<std::size_t>(c.block * wide_pitch(c.taps * c.depth)) * 2;
-  if (c.tiled) p.scratch += static_cast<std::size_t>(tile_rows<Isa>::scratch_bytes(c.cut, c.block));
   p.name = name_of<Isa>(c);
   return p;
 }
@@ -292,6 +282,8 @@ kernels::prepared prepare_qconv(const kernels::qconv_args& a) {
 template <class Isa>
 kernels::prepared qconv(const kernels::qconv_args& a) {
   if (a.geometry.depthwise()) return prepare_qdepthwise<Isa>(a);
+  if constexpr (Isa::has_tiles)
+    if (tiles_pay(a.geometry)) return prepare_tile_conv<Isa>(a);
   return prepare_qconv<Isa>(a);
 }
 

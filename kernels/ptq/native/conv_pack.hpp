@@ -56,8 +56,6 @@ PTQ_ALWAYS_INLINE void choose_blocks(conv_object& c) {
   constexpr std::int64_t usual_rows = 48, cached_bytes = 256 << 10, enough_units = 32,
                          least_rows = 12;
   c.pixels = c.g.batch * c.g.out_h * c.g.out_w;
-  c.tiled = tiles_pay<Isa>(c.pixels, c.g.group_out(), c.depth);
-  if (c.tiled) c.cut = tile_cut(c.taps, c.depth);
   const std::int64_t bytes = panel_bytes<Isa>(c.taps, c.depth, gemm_shape<Isa>::vectors);
   c.panels_per_unit = std::clamp<std::int64_t>(cached_bytes / bytes, 1, c.panels);
   c.blocks = std::max<std::int64_t>(1, (c.pixels + usual_rows / 2) / usual_rows);
@@ -74,11 +72,11 @@ PTQ_ALWAYS_INLINE void choose_blocks(conv_object& c) {
     c.panels_per_unit = (c.panels_per_unit + 1) / 2;
   while (units() < enough_units && c.pixels / c.blocks >= 2 * least_rows) c.blocks *= 2;
   c.block = std::max<std::int64_t>(1, (c.pixels + c.blocks - 1) / c.blocks);
-  const std::int64_t rows = c.tiled ? tile_side : first_panel_rows<Isa>(c);
+  const std::int64_t rows = first_panel_rows<Isa>(c);
   if (c.blocks > 1) c.block = (c.block + rows - 1) / rows * rows;
   c.blocks = (c.pixels + c.block - 1) / c.block;
   constexpr std::int64_t kept_pointers = 4096;  // 32 KiB
-  c.kept = !c.wide && !c.tiled && c.rows_by != conv_object::way::gathered &&
+  c.kept = !c.wide && c.rows_by != conv_object::way::gathered &&
            c.panels > c.panels_per_unit && c.pixels <= kept_pointers / c.taps;
 }
 
@@ -102,14 +100,6 @@ PTQ_ALWAYS_INLINE grouped_weights groups_of(const conv_object& c) {
   const std::int64_t count = c.g.kernel_h * c.g.kernel_w * c.g.group_in();
   if (c.wide) return {1, c.taps * c.depth, count};
   return {c.taps, c.depth, count};
-}
-
-/// b − zero_point · Σw. May wrap on the way: only the whole sum of products has to fit.
-PTQ_ALWAYS_INLINE std::int32_t folded_bias(std::int32_t b, std::int32_t zero_point,
-                                           std::int32_t sum) {
-  return static_cast<std::int32_t>(static_cast<std::uint32_t>(b) -
-                                   static_cast<std::uint32_t>(zero_point) *
-                                       static_cast<std::uint32_t>(sum));
 }
 
 /// Weights of the panel's column, as the kernel reads them; returns Σw.
@@ -265,11 +255,8 @@ PTQ_ALWAYS_INLINE const char* name_of(const conv_object& c) {
   const char* by_pair_add[] = {"gemm, pair add", "indirect gemm, pair add",
                                "row-run gemm, pair add", "gathered gemm, pair add"};
   const char* usual[] = {"gemm", "indirect gemm", "row-run gemm", "gathered gemm"};
-  const char* by_tiles[] = {"gemm, tiles", "indirect gemm, tiles", "row-run gemm, tiles",
-                            "gathered gemm, tiles"};
   static_assert(static_cast<int>(way::gathered) == 3);
   const auto at = static_cast<int>(c.rows_by);
-  if (c.tiled) return by_tiles[at];
   return has_pair_add<Isa> && !c.wide ? by_pair_add[at] : usual[at];
 }
 

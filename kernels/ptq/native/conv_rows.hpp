@@ -10,7 +10,6 @@
 #include <ptq/kernels/args.hpp>
 #include <ptq/kernels/table.hpp>
 #include <ptq/native/gemm.hpp>
-#include <ptq/native/tile_rows.hpp>
 #include <ptq/native/widen.hpp>
 
 namespace ptq::native {
@@ -41,8 +40,6 @@ struct conv_object {
   bool kept = false;  // a thread's pointers to all pixels, which many panels share
   std::uint8_t zero_point = 0;
   bool wide = false;   // rows are copied as 16 bits, taps behind each other (`pairs` of gemm.hpp)
-  bool tiled = false;  // tile_gemm.hpp
-  tile_cut cut;
   const conv_panel* panel = nullptr;
   const gemm_extra* extra = nullptr;
   const std::int8_t* weights = nullptr;

@@ -283,15 +283,16 @@ struct simd<Isa, 64> : simd_layout<Isa, 16> {
   }
   template <int Count, int First>
   static PTQ_ALWAYS_INLINE void store_codes(std::uint8_t* p, ints packed) {
-    static_assert(First == 0);
+    static_assert(Count != 3 || First == 0);
     const ints order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
     const ints codes = _mm512_permutexvar_epi32(order, packed);
     if constexpr (Count == 4)
       store(p, codes);
     else if constexpr (Count == 1)
-      _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_castsi512_si128(codes));
+      _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_extracti32x4_epi32(codes, First));
     else
-      _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_castsi512_si256(codes));
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(p),
+                          _mm512_extracti64x4_epi64(codes, First / 2));
     if constexpr (Count == 3)
       _mm_storeu_si128(reinterpret_cast<__m128i*>(p + 32), _mm512_extracti32x4_epi32(codes, 2));
   }

@@ -27,6 +27,14 @@ struct epilogue_rule {
   bool guarded = false;                          // a product or sum may leave int32
 };
 
+/// b − zero_point · Σw. May wrap on the way: only the whole sum of products has to fit.
+PTQ_ALWAYS_INLINE std::int32_t folded_bias(std::int32_t b, std::int32_t zero_point,
+                                           std::int32_t sum) {
+  return static_cast<std::int32_t>(static_cast<std::uint32_t>(b) -
+                                   static_cast<std::uint32_t>(zero_point) *
+                                       static_cast<std::uint32_t>(sum));
+}
+
 /// Where the results of a tile go. `columns` ≤ the tile's width, the rest is padding.
 struct tile_target {
   void* dst = nullptr;                     // u8 or f32, first element of the tile
@@ -179,10 +187,9 @@ PTQ_ALWAYS_INLINE void copy_few(void* to, const void* from, std::int64_t n) {
   }
 }
 
-/// Rows of a tile that are packed at once. 512-bit tiles narrower than four registers are a
-/// remainder, not worth more code.
+/// Rows of a tile that are packed at once.
 template <class S, int Vectors>
-inline constexpr int rows_per_pack = S::lanes == 16 ? 1 : 4 / Vectors;
+inline constexpr int rows_per_pack = 4 / Vectors;
 
 /// Stores a tile of Rows × (Vectors · lanes) accumulators; `multiplier` has the tile's columns,
 /// padding included.

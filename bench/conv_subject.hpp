@@ -81,7 +81,7 @@ struct conv_data {
     s.io = {.src = {x.data()}, .dst = y.mutable_data()};
     s.result = &y;
     s.expected = &expected;
-    s.work = {.operations = 2 * multiply_adds(geometry), .peak_operations = machine().int8};
+    s.work = {.operations = 2 * multiply_adds(geometry), .peak_operations = machine().int8_of(ptq::available_kernels().front()->isa)};
     return s;
   }
   /// tolerance  of what oneDNN may do to the order of k terms

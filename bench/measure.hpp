@@ -132,8 +132,8 @@ int run_all(int argc, char** argv, Register&& register_all) {
   benchmark::Initialize(&argc, argv);
   char text[160];
   const auto& m = machine();
-  std::snprintf(text, sizeof text, "int8 %.1f GOP/s, float %.1f GOP/s, copy %.1f GB/s, one core",
-                m.int8 * 1e-9, m.f32 * 1e-9, m.copy * 1e-9);
+  std::snprintf(text, sizeof text, "int8 %.1f GOP/s, in tiles %.1f, float %.1f GOP/s, copy %.1f GB/s, one core",
+                m.int8 * 1e-9, m.int8_tiles * 1e-9, m.f32 * 1e-9, m.copy * 1e-9);
   benchmark::AddCustomContext("peak", text);
   register_all(argc, argv);
   benchmark::RunSpecifiedBenchmarks();

@@ -103,7 +103,7 @@ nlohmann::json rows_of(const case_of_suite& c, const settings& o) {
     if (!same(d.y, d.expected))
       throw std::runtime_error(std::string(c.origin) + ": " + t->isa +
                                " differs from the portable kernels");
-    const double gops = rate(k, io, operations, o);
+    const double gops = rate(k, io, operations, o), peak = machine().int8_of(t->isa);
     rows.push_back({{"bench", c.bench},
                     {"shape", text_of(c)},
                     {"origin", c.origin},
@@ -111,7 +111,7 @@ nlohmann::json rows_of(const case_of_suite& c, const settings& o) {
                     {"algorithm", k.name},
                     {"gops", gops},
                     {"share_of_peak",
-                     machine().int8 > 0 ? nlohmann::json(gops * 1e9 / machine().int8) : nullptr},
+                     peak > 0 ? nlohmann::json(gops * 1e9 / peak) : nullptr},
                     {"onednn_gops", onednn},
                     {"onednn_exact", exact},
                     {"float_gops", real}});
@@ -159,11 +159,12 @@ int main(int argc, char** argv) try {
 #endif
   const peaks& m = machine();
   std::cout
-      << "int8 peak " << m.int8 * 1e-9 << " GOP/s, float peak " << m.f32 * 1e-9 << " GOP/s, copy "
+      << "int8 peak " << m.int8 * 1e-9 << " GOP/s (tiles " << m.int8_tiles * 1e-9 << "), float peak " << m.f32 * 1e-9 << " GOP/s, copy "
       << m.copy * 1e-9 << " GB/s, one core\n\n"
       << "| bench | origin | shape | isa | algorithm | GOP/s | of peak | oneDNN int8 | float |\n"
       << "|---|---|---|---|---|---|---|---|---|\n";
   nlohmann::json all = {{"peak_gops", m.int8 * 1e-9},
+                        {"tile_peak_gops", m.int8_tiles * 1e-9},
                         {"copy_gbps", m.copy * 1e-9},
                         {"rows", nlohmann::json::array()}};
   for (const case_of_suite& c : all_cases())

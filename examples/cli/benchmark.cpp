@@ -23,7 +23,7 @@ double gops(const step_time& t) {
 
 /// Percent of what the machine's multiply-adds of the step's precision reach; 0 where it has none.
 double share_of_peak(const step_time& t, const ptq::machine_peaks& peaks) {
-  const double peak = t.step.integer ? peaks.int8 : peaks.f32;
+  const double peak = t.step.integer ? peaks.int8_of(kernels().isa) : peaks.f32;
   return peak > 0 ? 100e9 * gops(t) / peak : 0;
 }
 
@@ -126,9 +126,9 @@ void add_steps(const benchmark_arguments& a, const std::vector<step_time>& steps
   for (const auto& t : steps) total += t.ms;
   char line[256];
   std::snprintf(line, sizeof line, "peak of %d thread%s: %.0f GOP/s in int8, %.0f in float\n", a.threads,
-                a.threads == 1 ? "" : "s", 1e-9 * peaks.int8, 1e-9 * peaks.f32);
+                a.threads == 1 ? "" : "s", 1e-9 * peaks.int8_of(kernels().isa), 1e-9 * peaks.f32);
   say(a, line);
-  j["peak_gops"] = {{"int8", 1e-9 * peaks.int8}, {"f32", 1e-9 * peaks.f32}};
+  j["peak_gops"] = {{"int8", 1e-9 * peaks.int8_of(kernels().isa)}, {"f32", 1e-9 * peaks.f32}};
   j["steps"] = nlohmann::json::array();
   std::string slower;
   for (const auto& t : steps) {

@@ -7,9 +7,11 @@
 #include <cstdint>
 #include <ctime>
 #include <numeric>
+#include <string_view>
 #include <vector>
 
 #include <ptq/core/parallel.hpp>
+#include <ptq/kernels/amx.hpp>
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -19,7 +21,11 @@ namespace ptq {
 
 /// Operations per second (a multiply-add counts two); 0 where it is not known how to ask.
 struct machine_peaks {
-  double int8 = 0, f32 = 0;
+  double int8 = 0, f32 = 0;  // from vector registers
+  double int8_tiles = 0;     // from AMX's tiles, where this process may use them
+
+  /// What the integer kernels of a table can reach.
+  double int8_of(std::string_view isa) const { return isa == "amx_int8" ? int8_tiles : int8; }
 };
 
 namespace detail_peak {
@@ -63,7 +69,7 @@ double best_rate(double work, int threads, const Run& run) {
 
 /// 12 chains: more than latency times ports of any core so far, fewer than its registers.
 inline constexpr int chains = 12;
-inline constexpr int rounds = 1 << 17;
+inline constexpr int rounds = 1 << 17, tile_rounds_made = 1 << 14;
 
 __attribute__((target("avx512f,avx512bw,avx512vnni"))) inline std::int32_t vnni_rounds() {
   __m512i a = _mm512_set1_epi32(0x01020304), b = _mm512_set1_epi32(0x01ff01ff);
@@ -98,6 +104,21 @@ __attribute__((target("avx2"))) inline std::int32_t avx2_rounds() {
   PTQ_PEAK_UNROLL
   for (int i = 1; i < chains; ++i) sum[0] = _mm256_add_epi32(sum[0], sum[i]);
   return _mm256_extract_epi32(sum[0], 0);
+}
+
+/// Four products of 16 × 64 by 64 × 16 per round, as many tiles of sums as hide their latency.
+__attribute__((target("amx-tile,amx-int8"))) inline std::int32_t tile_rounds() {
+  alignas(64) std::uint8_t config[64] = {1};  // palette; bytes of rows from 16 on, rows from 48 on
+  for (int tile = 0; tile < 8; ++tile) config[16 + 2 * tile] = 64, config[48 + tile] = 16;
+  alignas(64) std::int32_t sums[256];
+  asm volatile("ldtilecfg %0" : : "m"(config));
+  for (int i = 0; i < tile_rounds_made; ++i)
+    asm volatile(
+        "tdpbusd %tmm6, %tmm4, %tmm0\n\ttdpbusd %tmm7, %tmm4, %tmm1\n\t"
+        "tdpbusd %tmm6, %tmm5, %tmm2\n\ttdpbusd %tmm7, %tmm5, %tmm3");
+  asm volatile("tilestored %%tmm0, (%0,%1,1)" : : "r"(sums), "r"(std::int64_t{64}) : "memory");
+  asm volatile("tilerelease");
+  return sums[0];
 }
 
 __attribute__((target("avx512f"))) inline float fma512_rounds() {
@@ -141,13 +162,16 @@ inline machine_peaks measure_peaks(int threads = 1) {
 #if defined(__x86_64__)
   using namespace detail_peak;
   const double work = 2.0 * chains * rounds;  // two operations per multiply-add
-  const auto rate = [&](int lanes, auto function) {
-    return best_rate(work * lanes, threads, [&] {
+  const auto measured = [&](double operations, auto function) {
+    return best_rate(operations, threads, [&] {
       [[maybe_unused]] volatile auto sink = function();
     });
   };
+  const auto rate = [&](int lanes, auto function) { return measured(work * lanes, function); };
   if (__builtin_cpu_supports("avx512vnni")) p.int8 = rate(64, vnni_rounds);
   else if (__builtin_cpu_supports("avx2")) p.int8 = rate(32, avx2_rounds);
+  constexpr double products = 16 * 16 * 64;  // of two tiles
+  if (kernels::request_amx()) p.int8_tiles = measured(2 * 4 * products * tile_rounds_made, tile_rounds);
   if (__builtin_cpu_supports("avx512f")) p.f32 = rate(16, fma512_rounds);
   else if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) p.f32 = rate(8, fma256_rounds);
 #endif

@@ -95,7 +95,8 @@ PTQ_ALWAYS_INLINE std::int32_t pack_tile_column(const tile_conv_object& c,
       const std::int8_t* w = filter + (r.h * g.kernel_w + r.w + tap * r.w_step) * r.depth;
       for (std::int64_t i = 0; i < r.depth; ++i, ++at, --left) {
         if (left == 0) {
-          at = 64 * ++step - r.begin(step);
+          ++step;
+          at = 64 * step - r.begin(step);
           left = 64;
           to += step_bytes;
         }

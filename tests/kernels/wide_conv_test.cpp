@@ -213,8 +213,12 @@ TEST_CASE("sums of 1 to 5000 products are exact with every code and weight at it
   for (const auto* table : tables()) {
     CAPTURE(table->isa);
     for (std::int64_t k : {1, 2, 3, 15, 16, 17, 255, 256, 511, 512, 513, 1031, 5000})
-      for (auto [low, high] : {std::array{-128, -128}, {127, 127}, {-255, 255}, {-32768, -32768},
-                               {32767, 32767}, {-32768, 32767}}) {
+      for (auto [low, high] : {std::array{-128, -128},
+                               {127, 127},
+                               {-255, 255},
+                               {-32768, -32768},
+                               {32767, 32767},
+                               {-32768, 32767}}) {
         CAPTURE(k);
         CAPTURE(low);
         std::vector<std::int16_t> w(static_cast<std::size_t>(3 * k));
@@ -290,13 +294,15 @@ TEST_CASE("wide convolutions of every geometry equal the reference, for every ty
       CAPTURE(g.in_c);
       CAPTURE(g.groups);
       for (int highest : {127, 255, 32767}) {
-        const auto taps = static_cast<std::size_t>(g.out_c * g.kernel_h * g.kernel_w * g.group_in());
+        const auto taps =
+            static_cast<std::size_t>(g.out_c * g.kernel_h * g.kernel_w * g.group_in());
         const auto w = random_codes<std::int16_t>(taps, -highest, highest, 31);
-        const auto bias = random_codes<std::int32_t>(static_cast<std::size_t>(g.out_c),
-                                                     -(1 << 28), 1 << 28, 32);
+        const auto bias =
+            random_codes<std::int32_t>(static_cast<std::size_t>(g.out_c), -(1 << 28), 1 << 28, 32);
         std::vector<double> m;
         for (std::int64_t c = 0; c < g.out_c; ++c) m.push_back(0.01 / highest / double(c + 1));
-        check_types(*table, {.geometry = g, .weights = w.data(), .bias = bias.data(), .multiplier = m});
+        check_types(*table,
+                    {.geometry = g, .weights = w.data(), .bias = bias.data(), .multiplier = m});
       }
     }
   }
@@ -312,14 +318,16 @@ TEST_CASE("wide kernels: packed memory serves another extent; what doesn't fit i
         const auto w = random_codes<std::int16_t>(static_cast<std::size_t>(o * 9 * c / groups),
                                                   -highest, highest, 41);
         const double m = 0.002 / highest;
-        wide_conv_args a{.geometry = g, .weights = w.data(), .multiplier = {&m, 1}, .zero_point = 9};
+        wide_conv_args a{
+            .geometry = g, .weights = w.data(), .multiplier = {&m, 1}, .zero_point = 9};
         const auto made = table->wide_conv(a);
         REQUIRE(made);
         REQUIRE(made.packed.data);
         auto b = a;
         b.geometry.batch = 1;
         b.geometry.in_w = b.geometry.out_w = 11;
-        const auto x = random_codes<std::uint16_t>(static_cast<std::size_t>(7 * 11 * c), 0, 65535, 4);
+        const auto x =
+            random_codes<std::uint16_t>(static_cast<std::size_t>(7 * 11 * c), 0, 65535, 4);
         const auto n = static_cast<std::size_t>(4 * 11 * o);
         const auto want = result<std::uint16_t>(reference_kernels().wide_conv, b, x, n);
         b.weights = nullptr;
@@ -331,9 +339,9 @@ TEST_CASE("wide kernels: packed memory serves another extent; what doesn't fit i
         CHECK_FALSE(table->wide_conv(b));
         std::vector<std::int64_t> broken(made.packed.bytes / 8);
         std::memcpy(broken.data(), made.packed.data, made.packed.bytes);
-        for (std::array<std::int64_t, 2> form : {std::array<std::int64_t, 2>{3, 1}, {1, 0}, {1, 1000}}) {
-          broken[0] = form[0];
-          broken[1] = form[1];
+        for (std::array<std::int64_t, 3> form :
+             {std::array<std::int64_t, 3>{3, 1, 0}, {1, 0, 0}, {1, 1000, 0}, {1, 1, 2}}) {
+          std::copy(form.begin(), form.end(), broken.begin());
           b.packed = {reinterpret_cast<const std::byte*>(broken.data()), made.packed.bytes};
           CHECK_FALSE(table->wide_conv(b));
         }

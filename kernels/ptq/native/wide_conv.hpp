@@ -2,7 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Convolution of codes of 8 or 16 bits with weights of up to 16, as a matrix product of rows that
 // are copied block by block (wide_rows.hpp), multiplied in int32 over blocks of K (wide_gemm.hpp)
-// and requantized in double (wide_sums.hpp). One channel per group has a kernel of its own.
+// and requantized in double (wide_sums.hpp). 8-bit weights are multiplied in tiles where the ISA has
+// them (wide_tiles.hpp). One channel per group has a kernel of its own.
 //
 // A unit is a block of output pixels times some panels of output channels; panels outermost, so
 // that a thread keeps its share of the weights in its cache.
@@ -15,115 +16,9 @@
 #include <ptq/kernels/table.hpp>
 #include <ptq/native/object.hpp>
 #include <ptq/native/wide_depthwise.hpp>
-#include <ptq/native/wide_gemm.hpp>
-#include <ptq/native/wide_rows.hpp>
-#include <ptq/native/wide_sums.hpp>
+#include <ptq/native/wide_panels.hpp>
 
 namespace ptq::native {
-
-/// Columns of one group, as many as a tile has.
-struct wide_panel {
-  std::int64_t weights = 0;  // offset
-  std::int64_t group = 0, channel = 0, columns = 0;
-  std::int64_t padded = 0;  // offset into constant and multiplier
-  int vectors = 0;          // of accumulators: parts for each vector of channels
-};
-
-struct wide_conv_object {
-  kernels::conv_geometry g;
-  wide_rule rule;
-  wide_cut cut;
-  std::int64_t pitch = 0;  // of copied rows
-  std::int64_t pixels = 0, block = 1, blocks = 1, panels = 0, panels_per_unit = 1;
-  std::int16_t padding = 0;
-  const wide_panel* panel = nullptr;
-  const std::int16_t* weights = nullptr;
-  const double* constant = nullptr;
-  const double* multiplier = nullptr;
-};
-
-/// Rows that a last tile reads, or adds to, beyond a block.
-inline constexpr std::int64_t wide_overhang = 16;
-
-template <class Isa>
-inline constexpr std::int64_t wide_columns =
-    gemm_shape<Isa>::vectors * simd<Isa, register_bytes<Isa>>::lanes;
-
-PTQ_ALWAYS_INLINE std::int64_t wide_rows_bytes(const wide_conv_object& c) {
-  return (c.block + wide_overhang) * c.pitch * 2;  // pitch: whole cache lines
-}
-
-/// A block's rows, `t.rows` of them, times a panel.
-template <class Isa, int Vectors, int Parts>
-void run_wide_panel(const wide_conv_object& c, const wide_panel& p, const std::int16_t* rows,
-                    double* before, std::int64_t count, std::byte* dst) {
-  using S = simd<Isa, register_bytes<Isa>>;
-  constexpr int step = gemm_shape<Isa>::rows(Vectors);
-  alignas(64) std::int32_t sums[static_cast<std::size_t>(step * Vectors * S::lanes)];
-  const std::int64_t blocks = c.cut.blocks();
-  for (std::int64_t b = 0; b < blocks; ++b) {
-    const std::int64_t k = b * c.cut.block;
-    const std::int64_t pairs = std::min(c.cut.block, c.cut.pairs - k);
-    const std::int16_t* w = c.weights + p.weights + k * Vectors * 2 * S::lanes;
-    for (std::int64_t row = 0; row < count; row += step) {
-      const std::int64_t n = std::min<std::int64_t>(step, count - row);
-      multiply_wide_rows<Isa, Vectors>(n, rows + row * c.pitch + 2 * k, c.pitch, w, pairs, sums);
-      const wide_tile t{.sums = sums,
-                        .pitch = Vectors * S::lanes,
-                        .before = b > 0 || blocks > 1 ? before + row * wide_columns<Isa> : nullptr,
-                        .before_pitch = wide_columns<Isa>,
-                        .rows = n,
-                        .vectors = Vectors / Parts};
-      if (b + 1 < blocks)
-        add_wide_sums<Isa, Parts>(t, b == 0);
-      else
-        store_wide<Isa, Parts>(t, c.rule, c.constant + p.padded, c.multiplier + p.padded,
-                               {dst + row * c.g.dst_pixel() * c.rule.element(), c.g.dst_pixel(),
-                                p.columns});
-    }
-  }
-}
-
-template <class Isa>
-PTQ_ALWAYS_INLINE void run_wide_panel(const wide_conv_object& c, const wide_panel& p,
-                                      const std::int16_t* rows, double* before, std::int64_t count,
-                                      std::byte* dst) {
-  const bool two = c.cut.parts == 2;
-  if (p.vectors == 1) run_wide_panel<Isa, 1, 1>(c, p, rows, before, count, dst);
-  if (p.vectors == 2 && !two) run_wide_panel<Isa, 2, 1>(c, p, rows, before, count, dst);
-  if (p.vectors == 2 && two) run_wide_panel<Isa, 2, 2>(c, p, rows, before, count, dst);
-  if constexpr (gemm_shape<Isa>::vectors == 4) {
-    if (p.vectors == 3) run_wide_panel<Isa, 3, 1>(c, p, rows, before, count, dst);
-    if (p.vectors == 4 && !two) run_wide_panel<Isa, 4, 1>(c, p, rows, before, count, dst);
-    if (p.vectors == 4 && two) run_wide_panel<Isa, 4, 2>(c, p, rows, before, count, dst);
-  }
-}
-
-template <class Isa, class X>
-void run_wide_conv(const void* object, const kernels::operands& io, std::byte* scratch,
-                   work_range range) {
-  const auto& c = *static_cast<const wide_conv_object*>(object);
-  auto* rows = reinterpret_cast<std::int16_t*>(scratch);
-  auto* before = reinterpret_cast<double*>(scratch + wide_rows_bytes(c));
-  const std::int64_t pixel_bytes = c.g.dst_pixel() * c.rule.element();
-  for (std::int64_t unit = range.begin; unit < range.end; ++unit) {
-    const std::int64_t first = unit % c.blocks * c.block;
-    const std::int64_t count = std::min(c.block, c.pixels - first);
-    const std::int64_t panel = unit / c.blocks * c.panels_per_unit;
-    const std::int64_t end = std::min(panel + c.panels_per_unit, c.panels);
-    std::int64_t copied = -1;
-    for (std::int64_t i = panel; i < end; ++i) {
-      const wide_panel& p = c.panel[i];
-      if (copied != p.group)
-        wide_rows_of<Isa, X>{c.g, static_cast<const X*>(io.src[0]), c.padding, p.group}.copy(
-            {first, first + count}, rows, c.pitch);
-      copied = p.group;
-      run_wide_panel<Isa>(c, p, rows, before, count,
-                          static_cast<std::byte*>(io.dst) + first * pixel_bytes +
-                              p.channel * c.rule.element());
-    }
-  }
-}
 
 /// Block sizes, as conv_pack.hpp's of 16-bit copies.
 template <class Isa>
@@ -131,7 +26,8 @@ PTQ_ALWAYS_INLINE void choose_wide_blocks(wide_conv_object& c) {
   constexpr std::int64_t usual_rows = 48, least_rows = 12, enough_units = 32;
   constexpr std::int64_t cached_bytes = 512 << 10, copy_bytes = 128 << 10;
   c.pixels = c.g.batch * c.g.out_h * c.g.out_w;
-  const std::int64_t panel_bytes = c.cut.pairs * 4 * wide_columns<Isa>;
+  const std::int64_t panel_bytes =
+      c.tiled ? c.planes.depth * wide_columns<Isa> : c.cut.pairs * 4 * wide_columns<Isa>;
   c.panels_per_unit = std::clamp<std::int64_t>(cached_bytes / panel_bytes, 1, c.panels);
   const std::int64_t most =
       std::clamp<std::int64_t>(copy_bytes / (2 * c.pitch), least_rows, usual_rows);
@@ -143,7 +39,7 @@ PTQ_ALWAYS_INLINE void choose_wide_blocks(wide_conv_object& c) {
     c.panels_per_unit = (c.panels_per_unit + 1) / 2;
   while (units() < enough_units && c.pixels / c.blocks >= 2 * least_rows) c.blocks *= 2;
   c.block = std::max<std::int64_t>(1, (c.pixels + c.blocks - 1) / c.blocks);
-  const std::int64_t rows = gemm_shape<Isa>::rows(c.panel[0].vectors);
+  const std::int64_t rows = c.tiled ? tile_side : gemm_shape<Isa>::rows(c.panel[0].vectors);
   if (c.blocks > 1) c.block = (c.block + rows - 1) / rows * rows;
   c.blocks = (c.pixels + c.block - 1) / c.block;
 }
@@ -172,34 +68,39 @@ kernels::prepared prepare_wide_conv(const kernels::wide_conv_args& a) {
   const kernels::conv_geometry& g = a.geometry;
   const bool words = a.x_type == dtype::u16;
   const std::int64_t count = g.kernel_h * g.kernel_w * g.group_in();
-  const std::int32_t zero = a.x_zero_point - (words ? code_shift<std::uint16_t> : 0);
   wide_conv_object c;
   c.g = g;
   c.rule = make_wide_rule<Isa>(a);
-  c.padding = static_cast<std::int16_t>(zero);
+  c.x_zero_point = a.x_zero_point;
   c.cut.pairs = (count + 1) / 2;
   c.pitch = wide_pitch(2 * c.cut.pairs);
-  if (!a.packed.data)
+  if (!a.packed.data) c.tiled = words && planes_pay<Isa>(a.weights, g.out_c, count, g.group_out());
+  if (!a.packed.data && !c.tiled)
     c.cut = cut_for<Isa>(a.weights, g.out_c, count,
                          words ? code_reach<std::uint16_t> : code_reach<std::uint8_t>);
-  const bool known = !a.packed.data || read_wide_cut<Isa>(a.packed, c.cut);
+  const bool known =
+      !a.packed.data || (read_wide_cut<Isa>(a.packed, c.cut, &c.tiled) && (words || !c.tiled));
+  if (c.tiled) c.planes = plane_cut(count);
+  const std::int32_t zero = a.x_zero_point - (words && !c.tiled ? code_shift<std::uint16_t> : 0);
+  // elements of one register of columns' weights
+  const std::int64_t vector_weights = c.tiled ? c.planes.depth * lanes : 2 * c.cut.pairs * lanes;
+  const std::int64_t weight_bytes = c.tiled ? 1 : 2;
   const std::int64_t widest = wide_columns<Isa> / c.cut.parts;  // channels of a panel
   const std::int64_t group_panels = (g.group_out() + widest - 1) / widest;
   c.panels = g.groups * group_panels;
   const auto vectors_of = [&](std::int64_t columns) {
     return (columns + lanes - 1) / lanes * c.cut.parts;
   };
-  const std::int64_t group_vectors =
-      (group_panels - 1) * gemm_shape<Isa>::vectors +
-      vectors_of(g.group_out() - (group_panels - 1) * widest);
+  const std::int64_t group_vectors = (group_panels - 1) * gemm_shape<Isa>::vectors +
+                                     vectors_of(g.group_out() - (group_panels - 1) * widest);
   const std::int64_t vectors = g.groups * group_vectors, columns = vectors / c.cut.parts * lanes;
 
   block_layout<Isa> own, packed;
   own.template add<wide_conv_object>(1);
   const std::size_t panels_at = own.template add<wide_panel>(c.panels);
-  const std::size_t form_at = packed.template add<std::int64_t>(2);
+  const std::size_t form_at = packed.template add<std::int64_t>(3);
   const std::size_t weights_at =
-      packed.template add<std::int16_t>(vectors * c.cut.pairs * 2 * lanes);
+      packed.template add<std::int8_t>(vectors * vector_weights * weight_bytes);
   const std::size_t constant_at = packed.template add<double>(columns);
   const std::size_t multiplier_at = packed.template add<double>(columns);
   kernels::prepared p = blank<Isa>(own, packed, a.packed);
@@ -213,6 +114,7 @@ kernels::prepared prepare_wide_conv(const kernels::wide_conv_args& a) {
   if (!a.packed.data) {
     form[0] = c.cut.parts;
     form[1] = c.cut.block;
+    form[2] = c.tiled ? 1 : 0;
   }
   std::int64_t weights_used = 0, columns_used = 0;
   for (std::int64_t i = 0; i < c.panels; ++i) {
@@ -224,16 +126,18 @@ kernels::prepared prepare_wide_conv(const kernels::wide_conv_args& a) {
     q.vectors = static_cast<int>(vectors_of(q.columns));
     q.weights = weights_used;
     q.padded = columns_used;
-    weights_used += q.vectors * c.cut.pairs * 2 * lanes;
+    weights_used += q.vectors * vector_weights;
     columns_used += q.vectors / c.cut.parts * lanes;
     if (a.packed.data) continue;
     for (int column = 0; column < q.columns; ++column) {
       const std::int64_t o = q.channel + column;
-      const std::int64_t sum = pack_wide_column<Isa>(a.weights + o * count, count, c.cut, q, column,
-                                                     weights + q.weights);
+      const std::int16_t* filter = a.weights + o * count;
+      const std::int64_t sum =
+          c.tiled ? pack_plane_column<Isa>(filter, count, column, q.vectors,
+                                           reinterpret_cast<std::int8_t*>(weights) + q.weights)
+                  : pack_wide_column<Isa>(filter, count, c.cut, q, column, weights + q.weights);
       constant[q.padded + column] = wide_constant(a.bias ? a.bias[o] : 0, zero, sum);
-      multiplier[q.padded + column] =
-          a.multiplier.data()[a.multiplier.size() == 1 ? 0 : o];
+      multiplier[q.padded + column] = a.multiplier.data()[a.multiplier.size() == 1 ? 0 : o];
     }
   }
   c.panel = panel;
@@ -245,9 +149,9 @@ kernels::prepared prepare_wide_conv(const kernels::wide_conv_args& a) {
 
   p.run = words ? run_wide_conv<Isa, std::uint16_t> : run_wide_conv<Isa, std::uint8_t>;
   p.units = c.blocks * ((c.panels + c.panels_per_unit - 1) / c.panels_per_unit);
-  p.scratch = static_cast<std::size_t>(wide_rows_bytes(c) +
+  p.scratch = static_cast<std::size_t>(wide_rows_bytes<Isa>(c) +
                                        (c.block + wide_overhang) * wide_columns<Isa> * 8);
-  p.name = c.cut.parts == 2 ? "wide gemm, two columns" : "wide gemm";
+  p.name = c.tiled ? "wide gemm, tiles" : c.cut.parts == 2 ? "wide gemm, two columns" : "wide gemm";
   return p;
 }
 

@@ -29,6 +29,8 @@ struct wide_depthwise_object {
   const double* constant = nullptr;       // [chunk][2 · lanes]
   const double* multiplier = nullptr;
   const void* padding = nullptr;  // a pixel of zero points
+  const std::int64_t* offset =
+      nullptr;  // [2 · pairs] elements from the first tap; what fills up is 0
 };
 
 /// Output pixels whose sums wait for requantization together.
@@ -83,28 +85,46 @@ struct wide_taps {
   PTQ_ALWAYS_INLINE std::int64_t pitch() const { return 2 * c.cut.pairs; }
   void fill(std::int64_t first, std::int64_t count) const {
     const kernels::conv_geometry& g = c.g;
-    const auto* padding = static_cast<const X*>(c.padding);
+    std::int64_t ox = first % g.out_w, oy = first / g.out_w % g.out_h;
+    const X* image = src + first / (g.out_w * g.out_h) * g.in_h * g.in_w * g.src_pixel();
     for (std::int64_t i = 0; i < count; ++i) {
-      const std::int64_t pixel = first + i, ox = pixel % g.out_w, oy = pixel / g.out_w % g.out_h;
-      const X* image = src + pixel / (g.out_w * g.out_h) * g.in_h * g.in_w * g.src_pixel();
-      const X** to = table + i * pitch();
-      for (std::int64_t kh = 0; kh < g.kernel_h; ++kh) {
-        const std::int64_t y = oy * g.stride_h - g.pad_top + kh * g.dilation_h;
-        std::int64_t x = ox * g.stride_w - g.pad_left;
-        for (std::int64_t kw = 0; kw < g.kernel_w; ++kw, x += g.dilation_w)
-          *to++ = y < 0 || y >= g.in_h || x < 0 || x >= g.in_w
-                      ? padding
-                      : image + (y * g.in_w + x) * g.src_pixel();
-      }
-      if (g.kernel_h * g.kernel_w % 2 != 0) *to = padding;
+      const std::int64_t x = ox * g.stride_w - g.pad_left, y = oy * g.stride_h - g.pad_top;
+      const bool inside = x >= 0 && y >= 0 && x + (g.kernel_w - 1) * g.dilation_w < g.in_w &&
+                          y + (g.kernel_h - 1) * g.dilation_h < g.in_h;
+      if (inside)
+        fill_inside(image + (y * g.in_w + x) * g.src_pixel(), table + i * pitch());
+      else
+        fill_border(image, y, x, table + i * pitch());
+      if (++ox < g.out_w) continue;
+      ox = 0;
+      if (++oy < g.out_h) continue;
+      oy = 0;
+      image += g.in_h * g.in_w * g.src_pixel();
     }
     if (g.in_c >= wide_chunk<Isa>) return;
     for (std::int64_t i = 0; i < count * pitch(); ++i) {
       X* to = copies + i * wide_chunk<Isa>;
-      copy_few<Isa, wide_chunk<Isa> * static_cast<int>(sizeof(X)) / 2>(
+      copy_few<Isa, wide_chunk<Isa>* static_cast<int>(sizeof(X)) / 2>(
           to, table[i], g.in_c * static_cast<std::int64_t>(sizeof(X)));
       table[i] = to;
     }
+  }
+
+ private:
+  void fill_inside(const X* corner, const X** to) const {
+    for (std::int64_t k = 0; k < pitch(); ++k) to[k] = corner + c.offset[k];
+  }
+  void fill_border(const X* image, std::int64_t y, std::int64_t first_x, const X** to) const {
+    const kernels::conv_geometry& g = c.g;
+    const auto* padding = static_cast<const X*>(c.padding);
+    for (std::int64_t kh = 0; kh < g.kernel_h; ++kh, y += g.dilation_h) {
+      std::int64_t x = first_x;
+      for (std::int64_t kw = 0; kw < g.kernel_w; ++kw, x += g.dilation_w)
+        *to++ = y < 0 || y >= g.in_h || x < 0 || x >= g.in_w
+                    ? padding
+                    : image + (y * g.in_w + x) * g.src_pixel();
+    }
+    if (g.kernel_h * g.kernel_w % 2 != 0) *to = padding;
   }
 };
 
@@ -129,6 +149,8 @@ void run_wide_depthwise(const void* object, const kernels::operands& io, std::by
       const std::int64_t channel = chunk_channel<Isa>(c.g.in_c, i);
       const wide_tile t{.sums = sums,
                         .pitch = Parts * chunk,
+                        .vector_step = Parts * lanes,
+                        .part_step = lanes,
                         .before = blocks > 1 ? before : nullptr,
                         .before_pitch = chunk,
                         .rows = count,
@@ -143,19 +165,25 @@ void run_wide_depthwise(const void* object, const kernels::operands& io, std::by
       }
       store_wide<Isa, Parts>(
           t, c.rule, c.constant + i * chunk, c.multiplier + i * chunk,
-          {static_cast<std::byte*>(io.dst) + (first * stride + channel) * element, stride, columns});
+          {static_cast<std::byte*>(io.dst) + (first * stride + channel) * element, stride,
+           columns});
     }
   }
 }
 
-/// What a wide kernel's packed memory starts with: how its weights are cut.
+/// What a wide kernel's packed memory starts with: how its weights are cut, and whether for tiles
+/// (null: they may not be). False where the kernel packs nothing like it.
 template <class Isa>
-PTQ_ALWAYS_INLINE bool read_wide_cut(const kernels::packed_memory& packed, wide_cut& cut) {
-  std::int64_t form[2] = {};
+PTQ_ALWAYS_INLINE bool read_wide_cut(const kernels::packed_memory& packed, wide_cut& cut,
+                                     bool* tiled = nullptr) {
+  std::int64_t form[3] = {};
   if (packed.bytes < sizeof form) return false;
   std::memcpy(form, packed.data, sizeof form);
-  const bool fit = (form[0] == 1 || form[0] == 2) && form[1] >= 1 && form[1] <= cut.pairs;
+  const bool in_tiles = form[2] == 1 && tiled && Isa::has_tiles;
+  const bool fit = (form[0] == 1 || form[0] == 2) && form[1] >= 1 && form[1] <= cut.pairs &&
+                   (form[2] == 0 || (in_tiles && form[0] == 1));
   if (!fit) return false;
+  if (tiled) *tiled = in_tiles;
   cut.parts = form[0];
   cut.block = form[1];
   return true;
@@ -217,7 +245,8 @@ kernels::prepared prepare_wide_depthwise(const kernels::wide_conv_args& a) {
   block_layout<Isa> own, packed;
   own.template add<wide_depthwise_object>(1);
   const std::size_t padding_at = own.template add<std::uint16_t>(padding);
-  const std::size_t form_at = packed.template add<std::int64_t>(2);
+  const std::size_t offset_at = own.template add<std::int64_t>(2 * c.cut.pairs);
+  const std::size_t form_at = packed.template add<std::int64_t>(3);
   const std::size_t weights_at =
       packed.template add<std::int16_t>(columns * c.cut.pairs * 2 * c.cut.parts);
   const std::size_t constant_at = packed.template add<double>(columns);
@@ -236,6 +265,11 @@ kernels::prepared prepare_wide_depthwise(const kernels::wide_conv_args& a) {
     else
       bytes[i] = static_cast<std::uint8_t>(a.x_zero_point);
   c.padding = bytes;
+  auto* offset = at_offset<std::int64_t>(object, offset_at);
+  for (std::int64_t k = 0; k < taps; ++k)
+    offset[k] =
+        (k / g.kernel_w * g.dilation_h * g.in_w + k % g.kernel_w * g.dilation_w) * g.src_pixel();
+  c.offset = offset;
   std::memcpy(static_cast<void*>(object), &c, sizeof c);
   if (!a.packed.data) {
     auto* form = packed_at<std::int64_t>(p, form_at);

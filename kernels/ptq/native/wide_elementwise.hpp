@@ -123,7 +123,8 @@ struct wide_dequantize_kernel {
     if (i == last) return;
     alignas(64) std::uint16_t few[static_cast<std::size_t>(lane::width)] = {};
     for (std::int64_t j = i; j < last; ++j) few[j - i] = src[j];
-    lane::store(dst + i, k.value(typename lane::whole(load_words(few, whole_register{}))), last - i);
+    lane::store(dst + i, k.value(typename lane::whole(load_words(few, whole_register{}))),
+                last - i);
   }
 };
 

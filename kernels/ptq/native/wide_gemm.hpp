@@ -53,8 +53,7 @@ void multiply_wide(const std::int16_t* rows, std::int64_t pitch, const std::int1
   unrolled<Rows>([&](auto r) PTQ_INLINE_LAMBDA {
     constexpr int row = decltype(r)::value;
     a[row] = reinterpret_cast<const std::uint8_t*>(rows + row * pitch);
-    unrolled<Vectors>(
-        [&](auto v) PTQ_INLINE_LAMBDA { acc[row][decltype(v)::value] = S::zero(); });
+    unrolled<Vectors>([&](auto v) PTQ_INLINE_LAMBDA { acc[row][decltype(v)::value] = S::zero(); });
   });
   const std::int16_t* w = weights;
   for (std::int64_t k = 0; k < 4 * pairs; k += 4, w += Vectors * 2 * S::lanes) {

@@ -98,10 +98,10 @@ struct wide_words<Isa, 64> {
     second = _mm512_unpackhi_epi16(a, b);
   }
   static PTQ_ALWAYS_INLINE void join(__m512i& first, __m512i& second) {
-    const __m512i low = _mm512_permutex2var_epi64(
-        first, _mm512_setr_epi64(0, 1, 8, 9, 2, 3, 10, 11), second);
-    second = _mm512_permutex2var_epi64(first, _mm512_setr_epi64(4, 5, 12, 13, 6, 7, 14, 15),
-                                       second);
+    const __m512i low =
+        _mm512_permutex2var_epi64(first, _mm512_setr_epi64(0, 1, 8, 9, 2, 3, 10, 11), second);
+    second =
+        _mm512_permutex2var_epi64(first, _mm512_setr_epi64(4, 5, 12, 13, 6, 7, 14, 15), second);
     first = low;
   }
 };

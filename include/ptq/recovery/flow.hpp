@@ -222,7 +222,7 @@ class flow {
   graph relieved(graph q, statistics& observed, const char* what, Propose propose) {
     if (db(error_) >= options_.effort.enough_db) return q;
     progress(what);
-    const auto step = propose(q, relief_ground{network_, options_, *parts_.used.at(0), parts_.held, table_, judge_});
+    const auto step = propose(q, relief_ground{network_, options_, *parts_.used.at(0), table_, judge_});
     if (!step) return q;
     auto roomy = with_room(observed, resolve(seen_, {.estimator = range_estimator::minmax}),
                            step->options.wide_values);

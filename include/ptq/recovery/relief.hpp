@@ -105,7 +105,6 @@ struct relief_ground {
   const graph& real;
   const quantize_options& options;
   const sample& first;
-  const samples& held;  // that `judge` judges by
   const kernels::kernel_table& table;
   const held_back& judge;
 

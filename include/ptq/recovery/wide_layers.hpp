@@ -11,7 +11,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <iterator>
+#include <limits>
 #include <map>
 #include <optional>
 #include <set>
@@ -20,7 +20,6 @@
 #include <vector>
 
 #include <ptq/calibrate.hpp>
-#include <ptq/data/samples.hpp>
 #include <ptq/graph/graph.hpp>
 #include <ptq/quantize/devices.hpp>
 #include <ptq/quantize/groups.hpp>
@@ -94,80 +93,114 @@ inline std::vector<wide_bundle> wide_bundles(
   return bundles;
 }
 
-/// What each bundle's codes cost: the error of the outputs with them alone in codes, all other
-/// bundles' values real, against what all of them real give. Alone, because the errors of many layers
-/// partly cancel on a few samples (blazeface: taking one bundle away changed the error by -31 to
-/// +35 %, all together by -40 %).
-///
-/// held  samples, of which six are looked at
-/// cost  one inference of these for each bundle
-inline std::vector<double> costs_alone(const graph& q, const std::vector<wide_bundle>& bundles,
-                                       const relief_ground& on) {
-  constexpr std::int64_t few = 6;
-  std::set<std::string> all;
-  for (const auto& b : bundles) all.insert(b.values.begin(), b.values.end());
-  const auto real = with_real(q, {all.begin(), all.end()});
-  const held_back judge(real, on.table, take(on.held, few), on.options.threads,
-                        std::size_t{64} << 20);
-  std::vector<double> costs;
-  for (const auto& b : bundles) {
-    std::vector<std::string> others;
-    std::set_difference(all.begin(), all.end(), b.values.begin(), b.values.end(),
-                        std::back_inserter(others));
-    costs.push_back(judge.error(with_real(q, others)));
-  }
-  return costs;
-}
-
 struct wide_choice {
-  std::set<std::string> values, readers;
+  std::set<std::string> values, readers, layers;
   double macs = 0;  // share that multiplies 16-bit codes, or yields them
+
+  void add(const wide_bundle& b) {
+    values.insert(b.values.begin(), b.values.end());
+    readers.insert(b.readers.begin(), b.readers.end());
+    layers.insert(b.layers.begin(), b.layers.end());
+  }
 };
 
-/// Bundles that cost most per multiply-accumulate, within limits.share of these.
-///
-/// costs  of each bundle, as costs_alone
-/// error  of all in codes
-inline wide_choice costliest(const std::vector<wide_bundle>& bundles,
-                             const std::vector<double>& costs, double error, const node_macs& macs,
-                             const relief_limits& limits) {
-  constexpr double least_share = 0.002;  // of the error: what is less gains nothing that is noticed
-  constexpr double least_macs = 0.005;   // of the conversions beside a layer, see relief
-  const auto macs_of_layers = [&](const std::set<std::string>& layers) {
-    double sum = 0;
-    for (const auto& n : layers)
-      if (const auto it = macs.find(n); it != macs.end()) sum += it->second;
-    return sum;
-  };
+/// Chooses the bundles that take away the most error per multiply-accumulate: by the gain of each as
+/// the network is, or in rounds, each of which sees what those before it changed. Errors partly
+/// cancel, and what one value clips the next need not, so neither is always better; what leaves the
+/// least error is chosen (on 10 % of the products, yunet: 21.0 and 22.4 dB; nanodet: 20.6 and 18.7).
+class wide_search {
+ public:
+  /// q  quantized
+  wide_search(const graph& q, const std::vector<wide_bundle>& bundles, const node_macs& macs,
+              const held_back& judge)
+      : q_(q), bundles_(bundles), macs_(macs), judge_(judge) {}
+
+  /// cost  one inference of a few samples for each bundle and round
+  wide_choice run(const relief_limits& limits) const {
+    constexpr int rounds = 3;
+    wide_choice none;
+    double error = error_of(none, few);
+    if (error <= limits.enough) return none;
+    auto list = candidates(none, error, limits.share);
+    std::vector<wide_choice> proposals{extended(none, list, error, limits)};
+    wide_choice chosen;
+    for (int round = 1; round <= rounds && error > limits.enough; ++round) {
+      const double share = limits.share * round / rounds;
+      if (round > 1) list = candidates(chosen, error, share);
+      chosen = extended(chosen, list, error, {share, limits.enough});
+      error = error_of(chosen, few);
+    }
+    proposals.push_back(std::move(chosen));
+    wide_choice all;
+    for (const auto& b : bundles_) all.add(b);
+    if (share_of(all.layers) <= limits.share + 1e-9)
+      proposals.push_back(std::move(all));  // rounded
+    std::vector<double> errors;
+    for (auto& c : proposals) {
+      c.macs = share_of(c.layers);
+      errors.push_back(error_of(c, std::numeric_limits<std::int64_t>::max()));
+    }
+    return proposals[static_cast<std::size_t>(std::min_element(errors.begin(), errors.end()) -
+                                              errors.begin())];
+  }
+
+ private:
+  static constexpr std::int64_t few = 6;
+
   struct candidate {
     const wide_bundle* bundle;
     double gain, macs;
   };
-  std::vector<candidate> list;
-  for (std::size_t i = 0; i < bundles.size(); ++i)
-    if (costs[i] >= least_share * error)
-      list.push_back(
-          {&bundles[i], costs[i], std::max(macs_of_layers(bundles[i].layers), least_macs)});
-  std::stable_sort(list.begin(), list.end(), [](const candidate& a, const candidate& b) {
-    return a.gain * b.macs > b.gain * a.macs;
-  });
-  wide_choice chosen;
-  std::set<std::string> layers;
-  double left = error;
-  for (const auto& c : list) {
-    if (left <= limits.enough) break;
-    auto more = layers;
-    more.insert(c.bundle->layers.begin(), c.bundle->layers.end());
-    if (macs_of_layers(more) > limits.share + 1e-9)
-      continue;  // shares add up to 1 but for rounding
-    layers = std::move(more);
-    chosen.values.insert(c.bundle->values.begin(), c.bundle->values.end());
-    chosen.readers.insert(c.bundle->readers.begin(), c.bundle->readers.end());
-    left -= c.gain;
+
+  double error_of(const wide_choice& c, std::int64_t most) const {
+    return judge_.error(with_real(q_, {c.values.begin(), c.values.end()}), most);
   }
-  chosen.macs = macs_of_layers(layers);
-  return chosen;
-}
+  double share_of(const std::set<std::string>& layers) const {
+    double sum = 0;
+    for (const auto& n : layers)
+      if (const auto it = macs_.find(n); it != macs_.end()) sum += it->second;
+    return sum;
+  }
+  static wide_choice with(wide_choice c, const wide_bundle& b) {
+    c.add(b);
+    return c;
+  }
+
+  /// What each bundle takes away from `error`, that of `chosen`; the best first.
+  std::vector<candidate> candidates(const wide_choice& chosen, double error, double share) const {
+    constexpr double least_gain = 0.005;
+    constexpr double least_macs = 0.005;  // of the conversions beside a layer, see relief
+    std::vector<candidate> list;
+    for (const auto& b : bundles_) {
+      const auto more = with(chosen, b);
+      const double macs = share_of(more.layers);
+      if (more.values.size() == chosen.values.size() || macs > share) continue;
+      const double gain = error - error_of(more, few);
+      if (gain >= least_gain * error)
+        list.push_back({&b, gain, std::max(macs - share_of(chosen.layers), least_macs)});
+    }
+    std::stable_sort(list.begin(), list.end(), [](const candidate& a, const candidate& b) {
+      return a.gain * b.macs > b.gain * a.macs;
+    });
+    return list;
+  }
+
+  wide_choice extended(wide_choice chosen, const std::vector<candidate>& list, double error,
+                       const relief_limits& limits) const {
+    for (const auto& c : list) {
+      auto more = with(chosen, *c.bundle);
+      if (error <= limits.enough || share_of(more.layers) > limits.share) continue;
+      chosen = std::move(more);
+      error -= c.gain;
+    }
+    return chosen;
+  }
+
+  const graph& q_;
+  const std::vector<wide_bundle>& bundles_;
+  const node_macs& macs_;
+  const held_back& judge_;
+};
 
 /// Statistics that leave values with 16-bit codes room for all numbers: with as many codes, a range a
 /// quarter larger than what was seen costs nothing, and clipping would be the larger part of the
@@ -192,9 +225,9 @@ inline std::optional<precision_step> wide_step(const graph& q, const relief_grou
   const auto placed = quantization::place(on.real, on.options);
   const auto bundles = wide_bundles(placed, quantization::revertible_groups(placed));
   if (bundles.empty()) return {};
+  const auto macs = macs_of(q, on.first, on.table);
   const auto found =
-      costliest(bundles, costs_alone(q, bundles, on), on.judge.error(q),
-                macs_of(q, on.first, on.table), on.limits(on.options.effort.wide_macs));
+      wide_search(q, bundles, macs, on.judge).run(on.limits(on.options.effort.wide_macs));
   if (found.values.empty()) return {};
   precision_step step{on.options, "", {found.readers.begin(), found.readers.end()}};
   step.options.wide_values = found.values;

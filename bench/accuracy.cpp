@@ -3,7 +3,7 @@
 // effort: one Markdown table on standard output, and the same as JSON where a file is named.
 //
 //   PTQ_DATA_DIR=… accuracy [--model PART] [--effort fast,balanced,best] [--weight-bits N] [--limit N]
-//                            [--json FILE]
+//                            [--wide-macs PERCENT] [--enough-db DB] [--json FILE]
 //
 // Calibration: the samples that zoo.json names, 300 at most. Evaluation: its labelled samples, which
 // are others (but for the keyword model, as zoo.json says). Samples are decoded once, outside the
@@ -38,6 +38,7 @@ struct arguments {
   std::string model, efforts = "fast,balanced,best", json;
   std::int64_t limit = 1 << 30;
   int weight_bits = 8;
+  double wide_macs = 0, enough_db = ptq::effort_options{}.enough_db;
 };
 
 ptq::sample_options options_of(const json& m, const std::string& root, const char* what) {
@@ -104,10 +105,12 @@ double top1(const subject& s, const std::vector<ptq::tensor>& scores) {
   return 100.0 * static_cast<double>(right) / static_cast<double>(scores.size());
 }
 
-json measured(const subject& s, ptq::effort level, int weight_bits) {
+json measured(const subject& s, ptq::effort level, const arguments& a) {
   ptq::quantize_options options;
   options.effort.level = level;
-  options.weights.bits = weight_bits;
+  options.effort.wide_macs = a.wide_macs;
+  options.effort.enough_db = a.enough_db;
+  options.weights.bits = a.weight_bits;
   const auto start = seconds();
   const auto made = ptq::quantize(s.network, ptq::dispatched_kernels(), s.calibration, options);
   const auto spent = seconds() - start;
@@ -173,7 +176,7 @@ int run(const arguments& a) {
       if (("," + a.efforts + ",").find(std::string(",") + ptq::name_of(level) + ",") ==
           std::string::npos)
         continue;
-      auto row = measured(s, level, a.weight_bits);
+      auto row = measured(s, level, a);
       row["model"] = std::filesystem::path(name).stem().string();
       print_row(row);
       rows.push_back(std::move(row));
@@ -192,6 +195,8 @@ int main(int argc, char** argv) try {
     if (option == "--model") a.model = argv[i + 1];
     if (option == "--effort") a.efforts = argv[i + 1];
     if (option == "--weight-bits") a.weight_bits = std::atoi(argv[i + 1]);
+    if (option == "--wide-macs") a.wide_macs = std::stod(argv[i + 1]) / 100;
+    if (option == "--enough-db") a.enough_db = std::stod(argv[i + 1]);
     if (option == "--limit") a.limit = std::atoll(argv[i + 1]);
     if (option == "--json") a.json = argv[i + 1];
   }

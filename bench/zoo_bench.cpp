@@ -178,6 +178,10 @@ arguments read_arguments(int argc, char** argv) {
       a.attribute = std::stoll(text);
     } else if (flag == "--float-macs") {
       a.options.effort.float_macs = std::stod(text) / 100;
+    } else if (flag == "--wide-macs") {
+      a.options.effort.wide_macs = std::stod(text) / 100;
+    } else if (flag == "--enough-db") {
+      a.options.effort.enough_db = std::stod(text);
     } else if (flag == "--weight-bits") {
       a.options.weights.bits = std::stoi(text);
     } else if (flag == "--activation-bits") {

@@ -166,6 +166,7 @@ TEST_CASE("options as text are the same options again") {
               .tune = true,
               .float_macs = 0.05,
               .enough_db = 30,
+              .wide_macs = 0.3,
               .cache_mb = 64};
   o.ignored = {.names = {"a"},
                .patterns = {"b.*"},
@@ -189,6 +190,7 @@ TEST_CASE("options as text are the same options again") {
   CHECK(again.options.effort.tune);
   CHECK(again.options.effort.float_macs == 0.05);
   CHECK(again.options.effort.enough_db == 30);
+  CHECK(again.options.effort.wide_macs == 0.3);
   CHECK(again.options.effort.cache_mb == 64);
   CHECK(again.options.ignored.subgraphs.size() == 1);
   CHECK_FALSE(again.options.ignored.validate);
@@ -206,6 +208,8 @@ TEST_CASE("effort and its limits have keys of their own, and what is none of the
         params + "effort: expected one of fast, balanced, best, got 'most'");
   CHECK(failure(with_params(R"("float_macs": 5)")) ==
         params + "float_macs: expected a share of the products, 0 to 1, got 5");
+  CHECK(failure(with_params(R"("wide_macs": 30)")) ==
+        params + "wide_macs: expected a share of the products, 0 to 1, got 30");
   CHECK(failure(with_params(R"("fixed": ["weights"])")) ==
         params + "fixed: expected preset, range_estimator or bias_correction, got 'weights'");
   CHECK(failure(with_params(R"("mode": "fp4")")).starts_with(params + "mode: expected one of int8"));
@@ -228,6 +232,7 @@ TEST_CASE("every option that changes the result stands in the model's metadata")
   CHECK(changed([](options& o) { o.weights.fix = overflow_fix::all; }));
   CHECK(changed([](options& o) { o.effort.tune = true; }));
   CHECK(changed([](options& o) { o.effort.float_macs = 0.1; }));
+  CHECK(changed([](options& o) { o.effort.wide_macs = 0.1; }));
   CHECK(changed([](options& o) { o.effort.fixed_preset = true; }));
   quantize_options a, b;
   a.activations.estimator = b.activations.estimator = range_estimator::percentile;

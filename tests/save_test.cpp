@@ -67,10 +67,12 @@ graph small_network() {
   n.output(n.linear("logits", n.flatten("flat", n.average("mean", gated)), 24, 10));
   return n.done();
 }
-graph quantized(const graph& g) {
+graph quantized(const graph& g, int activation_bits = 8) {
   shape dims = g[g.inputs[0]].dims;
   for (auto& d : dims.dims) d = d < 0 ? 1 : d;
-  return quantize(g, table(), ptq_test::images(2, dims)).network;
+  quantize_options o;
+  o.activations.bits = activation_bits;
+  return quantize(g, table(), ptq_test::images(2, dims), o).network;
 }
 
 program savable(const graph& g, const kernels::kernel_table& t, bool keep_values = false, bool fast_float = true) {
@@ -164,12 +166,12 @@ TEST_CASE("XXH64 gives the specification's values") {
 TEST_CASE("a loaded program has the bits of the saved one, with every table, in integers and in float") {
   const temp_folder folder;
   const auto file = folder.path() / "p.ptq";
-  const graph real = small_network(), integer = quantized(real);
+  const graph real = small_network(), integer = quantized(real), wide = quantized(real, 16);
   for (const auto* t : tables())
-    for (const auto* g : {&real, &integer})
+    for (const auto* g : {&real, &integer, &wide})
       for (bool keep_values : {false, true})
         for (bool fast : {false, true}) {
-          INFO(t->isa << (g == &integer ? " integer" : " float") << keep_values << fast);
+          INFO(t->isa << (g == &real ? " float" : g == &wide ? " 16 bits" : " integer") << keep_values << fast);
           const auto p = savable(*g, *t, keep_values, fast);
           save_program(p, *t, file);
           const auto loaded = load_program(file, *t);
@@ -209,26 +211,27 @@ TEST_CASE("plain kernels, recurrent layers and bodies inside bodies are the same
 TEST_CASE("weights of a loaded program lie in the mapped file, and stay there while any copy lives") {
   const temp_folder folder;
   const auto file = folder.path() / "p.ptq";
-  const auto g = quantized(small_network());
-  for (const auto* t : tables()) {
-    if (t == &kernels::reference_kernels()) continue;
-    INFO(t->isa);
-    const auto p = savable(g, *t);
-    save_program(p, *t, file);
-    const auto copy = [&] { return program(load_program(file, *t)); }();
-    std::filesystem::remove(file);
-    int packed = 0;
-    for (std::size_t i = 0; i < p.steps.size(); ++i) {
-      const auto &was = p.steps[i].kernel.packed, &is = copy.steps[i].kernel.packed;
-      REQUIRE(was.bytes == is.bytes);
-      if (was.bytes == 0) continue;
-      ++packed;
-      CHECK(reinterpret_cast<std::uintptr_t>(is.data) % tensor_alignment == 0);
-      CHECK(std::memcmp(was.data, is.data, was.bytes) == 0);
+  const graph narrow = quantized(small_network()), wide = quantized(small_network(), 16);
+  for (const auto* t : tables())
+    for (const auto* g : {&narrow, &wide}) {
+      if (t == &kernels::reference_kernels()) continue;
+      INFO(t->isa << (g == &wide ? " 16 bits" : ""));
+      const auto p = savable(*g, *t);
+      save_program(p, *t, file);
+      const auto copy = [&] { return program(load_program(file, *t)); }();
+      std::filesystem::remove(file);
+      int packed = 0;
+      for (std::size_t i = 0; i < p.steps.size(); ++i) {
+        const auto &was = p.steps[i].kernel.packed, &is = copy.steps[i].kernel.packed;
+        REQUIRE(was.bytes == is.bytes);
+        if (was.bytes == 0) continue;
+        ++packed;
+        CHECK(reinterpret_cast<std::uintptr_t>(is.data) % tensor_alignment == 0);
+        CHECK(std::memcmp(was.data, is.data, was.bytes) == 0);
+      }
+      CHECK(packed == 5);
+      CHECK(same_outputs(p, copy));
     }
-    CHECK(packed == 5);
-    CHECK(same_outputs(p, copy));
-  }
 }
 
 TEST_CASE("sessions of several threads share one loaded program") {
@@ -267,9 +270,9 @@ TEST_CASE("a program that does not match is refused with both values") {
   CHECK(ptq_test::contains(text_of<unsupported>([&] { load_program(file, other); }), "kernel table: expected"));
 
   auto bytes = whole;
-  bytes[8] = 3;
+  bytes[8] = 4;
   CHECK(text_of<unsupported>([&] { load_program(folder.write("f", bytes), t); }) ==
-        "load: 'f': format: expected 2, got 3");
+        "load: 'f': format: expected 3, got 4");
   bytes = whole;
   const auto at = bytes.find(version);
   REQUIRE(at != std::string::npos);

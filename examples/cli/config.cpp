@@ -60,6 +60,7 @@ ptq::quantize_options merged(const quantize_arguments& a, ptq::quantize_options 
   if (said.names_effort) keep("--effort", flags.effort.level, file.effort.level);
   keep("--tune-hyperparams", flags.effort.tune, file.effort.tune);
   keep("--max-float-macs", flags.effort.float_macs, file.effort.float_macs);
+  keep("--max-wide-macs", flags.effort.wide_macs, file.effort.wide_macs);
   keep("--cache-mb", flags.effort.cache_mb, file.effort.cache_mb);
   flags.effort.enough_db = file.effort.enough_db;
   keep("--target-device", flags.target, file.target);

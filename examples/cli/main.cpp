@@ -143,6 +143,10 @@ void add_control(App& c, cli::quantize_arguments& a) {
                      "At most this share of the multiply-accumulates in float; without a bound on accuracy or time, what balanced may leave there (0)"))
       ->type_name("PERCENT")
       ->check(CLI::Range(0.0, 100.0));
+  group(c.add_option("--max-wide-macs", a.max_wide_macs,
+                     "Layers whose inputs cost most may read 16-bit codes, with this share of the multiply-accumulates at most (0)"))
+      ->type_name("PERCENT")
+      ->check(CLI::Range(0.0, 100.0));
   c.add_flag("--keep-faster-float")
       ->description("Measure every layer both ways, here, and leave in float what INT8 makes no faster");
   group(c.add_flag("--annotation-free", a.annotation_free,

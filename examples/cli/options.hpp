@@ -70,7 +70,7 @@ struct quantize_arguments : common_arguments {
   int front_points = 8;
   std::int64_t ranking_subset_size = 32;
   int max_iterations = 12;
-  double max_latency = 0, min_speedup = 0, max_float_macs = 100;
+  double max_latency = 0, min_speedup = 0, max_float_macs = 100, max_wide_macs = 0;
   bool annotation_free = false;
   std::string costs, journal;
   bool by_class() const {  // every metric's label is one class

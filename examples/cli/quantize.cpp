@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <nlohmann/json.hpp>
@@ -102,45 +103,46 @@ ptq::quantize_options options_of(const quantize_arguments& a) {
   for (const auto& text : a.ignored_subgraphs) subgraphs.push_back(subgraph_of(text));
   const bool transformer = a.model_type == "transformer";
   const bool configured = !a.config.empty();  // a file chooses as flags do
-  return merged(
-      a, {.mode = a.mode == "fp8_e4m3"   ? ptq::quantize_mode::fp8_e4m3
-                  : a.mode == "fp8_e5m2" ? ptq::quantize_mode::fp8_e5m2
-                                         : ptq::quantize_mode::integer,
-          .preset = a.preset == "accuracy" ? ptq::preset::accuracy
-                    : a.preset == "mixed" || (transformer && !a.given.contains("--preset"))
-                        ? ptq::preset::mixed
-                        : ptq::preset::performance,
-          .target = ptq::quantization::device_named(a.target),
-          .subset_size = a.samples.subset_size,
-          .activations = activations_of(a),
-          .weights = {.bits = a.weight_bits,
-                      .mode = mode_named(a.weight_mode),
-                      .scales = a.weight_scales == "per_tensor" ? ptq::granularity::per_tensor
-                                                                : ptq::granularity::per_channel,
-                      .narrow_range = !a.weight_full_range,
-                      .fix = fix_named(a.overflow_fix)},
-          .correction = correction_named(a.correction),
-          .ignored = {.names = a.ignored_names,
-                      .patterns = a.ignored_patterns,
-                      .types = a.ignored_types,
-                      .subgraphs = subgraphs},
-          .model_type = transformer ? ptq::model_type::transformer : ptq::model_type::none,
-          .quantize_outputs = a.quantize_outputs,
-          .effort = {.level = a.effort == "fast"   ? ptq::effort::fast
-                              : a.effort == "best" ? ptq::effort::best
-                                                   : ptq::effort::balanced,
-                     .fixed_preset =
-                         configured || !a.preset.empty() || a.activation_mode != "automatic",
-                     .fixed_estimator = configured || !a.estimator.empty() ||
-                                        !a.range_min.empty() || !a.range_max.empty(),
-                     .fixed_correction = configured || !a.correction.empty(),
-                     .tune = a.tune,
-                     .float_macs = a.given.contains("--max-float-macs")
-                                       ? a.max_float_macs / 100
-                                       : ptq::effort_options{}.float_macs,
-                     .cache_mb = a.cache_mb},
-          .threads = a.threads,
-          .report = progress_bar(a)});
+  ptq::quantize_options flags;
+  flags.mode = a.mode == "fp8_e4m3"   ? ptq::quantize_mode::fp8_e4m3
+               : a.mode == "fp8_e5m2" ? ptq::quantize_mode::fp8_e5m2
+                                      : ptq::quantize_mode::integer;
+  flags.preset = a.preset == "accuracy" ? ptq::preset::accuracy
+                 : a.preset == "mixed" || (transformer && !a.given.contains("--preset"))
+                     ? ptq::preset::mixed
+                     : ptq::preset::performance;
+  flags.target = ptq::quantization::device_named(a.target);
+  flags.subset_size = a.samples.subset_size;
+  flags.activations = activations_of(a);
+  flags.weights = {.bits = a.weight_bits,
+                   .mode = mode_named(a.weight_mode),
+                   .scales = a.weight_scales == "per_tensor" ? ptq::granularity::per_tensor
+                                                             : ptq::granularity::per_channel,
+                   .narrow_range = !a.weight_full_range,
+                   .fix = fix_named(a.overflow_fix)};
+  flags.correction = correction_named(a.correction);
+  flags.ignored = {.names = a.ignored_names,
+                   .patterns = a.ignored_patterns,
+                   .types = a.ignored_types,
+                   .subgraphs = subgraphs};
+  flags.model_type = transformer ? ptq::model_type::transformer : ptq::model_type::none;
+  flags.quantize_outputs = a.quantize_outputs;
+  flags.effort = {
+      .level = a.effort == "fast"   ? ptq::effort::fast
+               : a.effort == "best" ? ptq::effort::best
+                                    : ptq::effort::balanced,
+      .fixed_preset = configured || !a.preset.empty() || a.activation_mode != "automatic",
+      .fixed_estimator =
+          configured || !a.estimator.empty() || !a.range_min.empty() || !a.range_max.empty(),
+      .fixed_correction = configured || !a.correction.empty(),
+      .tune = a.tune,
+      .float_macs = a.given.contains("--max-float-macs") ? a.max_float_macs / 100
+                                                         : ptq::effort_options{}.float_macs,
+      .wide_macs = a.max_wide_macs / 100,
+      .cache_mb = a.cache_mb};
+  flags.threads = a.threads;
+  flags.report = progress_bar(a);
+  return merged(a, std::move(flags));
 }
 
 /// Labelled samples: all of them, in their own order.

@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <map>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -60,14 +61,17 @@ calibrate_options observations(const graph& g, const quantize_options& options) 
 
 namespace quantization {
 
-/// Writes the qparams of every group.
+/// Writes the qparams of every group; 16-bit ones for those of which `wide` has a value.
 inline void write_params(graph& g, const std::vector<value_group>& groups,
-                         const statistics& observed, const activation_grid& grid) {
+                         const statistics& observed, const activation_grid& grid,
+                         const std::set<std::string>& wide) {
   for (const auto& group : groups) {
     value_range r = observed.at(group.observed[0]).range;
     for (const auto& name : group.observed) r = joined(r, observed.at(name).range);
     auto own = grid;
     if (group.symmetric) own.symmetric = true;
+    for (const auto& name : group.observed)
+      if (wide.contains(name)) own.bits = 16;
     const auto q = activation_params(r, own, group.act, group.observed[0]);
     for (auto id : group.members) g[id].quant = q;
   }
@@ -147,7 +151,7 @@ graph quantize(const graph& g, const statistics& observed, const quantize_option
   while (true) {
     auto p = quantization::place(g, options, reasons);
     quantization::write_params(p.network, p.groups, observed,
-                               quantization::activation_grid_of(options));
+                               quantization::activation_grid_of(options), options.wide_values);
     if (!quantization::write_weights(p.network, p.weighted, observed, options, reasons)) continue;
     quantization::round_restored(p.network, observed, options);
     quantization::write_recurrent(p.network, g, observed, options);

@@ -57,6 +57,12 @@ inline void add(report& r, const graph& quantized) {
   std::map<std::string_view, const std::string*> reason;
   for (const auto& n : quantized.nodes)
     if (!n.note.empty()) reason.emplace(n.name, &n.note);
+  const auto wide = std::count_if(quantized.values.begin(), quantized.values.end(), [](const value& v) {
+    return v.quant && !v.constant && (v.quant->type == dtype::u16 || v.quant->type == dtype::s16);
+  });
+  if (wide > 0)
+    r.notes.push_back(std::to_string(wide) +
+                      " values have 16-bit codes: the file needs opset 21, and runtimes that have it");
   for (auto& l : r.layers)
     if (const auto it = reason.find(l.name); it != reason.end() && !l.integer && l.note.empty())
       l.note = *it->second;

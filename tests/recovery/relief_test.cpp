@@ -13,33 +13,14 @@
 #include <ptq/compiled.hpp>
 #endif
 
-#include "quantize/network.hpp"
+#include "cancelling.hpp"
 #include "support/noise.hpp"
 
 namespace {
 
 using namespace ptq;
-using ptq_test::network;
 
 samples images(std::int64_t count) { return ptq_test::noise(count, {1, 3, 12, 12}); }
-
-/// x → a → differ → wide → y. The eight channels of a are nearly the same number, and `differ`, which
-/// has few products, reads nothing but what they differ by: half a step of a's codes is as much.
-graph cancelling() {
-  network n;
-  auto a = n.conv("a", n.input("x", {1, 3, 12, 12}), 3, 8);
-  auto d = n.conv("differ", a, 8, 2);
-  auto w = n.conv("wide", d, 2, 32, ptq_test::positive, 3);
-  n.output(n.conv("y", w, 32, 16, {}, 3));
-  auto g = n.done();
-  auto rows = g[g.find("a.w")].constant->mutable_view<float>();
-  for (std::size_t i = 3; i < rows.size(); ++i) rows[i] = rows[i % 3] + 0.01f * rows[i];
-  auto columns = g[g.find("differ.w")].constant->mutable_view<float>();
-  for (std::size_t i = 0; i < columns.size(); ++i) columns[i] = i % 2 == 0 ? 1.0f : -1.0f;
-  for (const char* b : {"a.b", "differ.b", "wide.b", "y.b"})
-    for (auto& v : g[g.find(b)].constant->mutable_view<float>()) v = 0;
-  return g;
-}
 
 const recovery_step* step_with(const quantize_result& r, const std::string& what) {
   for (const auto& s : r.recovery.steps)
@@ -50,7 +31,7 @@ const recovery_step* step_with(const quantize_result& r, const std::string& what
 }  // namespace
 
 TEST_CASE("the layer whose codes cost most stays in float, and no other") {
-  const auto g = cancelling();
+  const auto g = ptq_test::cancelling();
   quantize_options o;
   o.effort.level = effort::balanced;
   o.effort.float_macs = 0.05;
@@ -67,7 +48,7 @@ TEST_CASE("the layer whose codes cost most stays in float, and no other") {
 }
 
 TEST_CASE("no layer stays in float where none may, or where the error is small") {
-  const auto g = cancelling();
+  const auto g = ptq_test::cancelling();
   quantize_options o;
   o.effort.level = effort::balanced;
   o.effort.float_macs = 0;
@@ -78,7 +59,7 @@ TEST_CASE("no layer stays in float where none may, or where the error is small")
 }
 
 TEST_CASE("groups are given back within the share of products that may be") {
-  const auto g = cancelling();
+  const auto g = ptq_test::cancelling();
   const auto& table = kernels::reference_kernels();
   const quantize_options o;
   const auto q = quantize(g, table, images(16), o).network;

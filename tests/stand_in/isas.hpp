@@ -120,7 +120,12 @@ struct amx : vnni_512 {
   using tiles = software_tiles;
 };
 
-/// 512 bits for the two ISAs above.
+/// No registers at all: what compilers without intrinsics of ours get.
+struct plain : ptq::native::avx2 {
+  static constexpr const char* name = "portable";
+};
+
+/// 512 bits for vnni_512 and amx.
 template <class Isa>
 struct memory_512 : ptq::native::plain_simd<Isa, 16> {
   using ints = typename ptq::native::plain_simd<Isa, 16>::ints;
@@ -135,6 +140,10 @@ template <>
 inline constexpr int register_bytes<ptq_test::vnni_512> = 64;
 template <>
 inline constexpr int register_bytes<ptq_test::amx> = 64;
+template <>
+inline constexpr int register_bytes<ptq_test::plain> = 0;
+template <>
+struct simd<ptq_test::plain, 0> : plain_simd<ptq_test::plain, 4> {};
 template <>
 struct simd<ptq_test::vnni_512, 64> : ptq_test::memory_512<ptq_test::vnni_512> {};
 template <>

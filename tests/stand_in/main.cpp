@@ -15,8 +15,10 @@
 #include <vector>
 
 #include <ptq/kernels/reference/integer_conv.hpp>
+#include <ptq/kernels/reference/wide_conv.hpp>
 #include <ptq/native/conv.hpp>
 #include <ptq/native/qmatmul.hpp>
+#include <ptq/native/wide_conv.hpp>
 
 #include "isas.hpp"
 
@@ -24,7 +26,7 @@ namespace {
 
 using namespace ptq;
 using namespace ptq::kernels;
-using ptq_test::amx, ptq_test::vnni_256, ptq_test::vnni_512;
+using ptq_test::amx, ptq_test::plain, ptq_test::vnni_256, ptq_test::vnni_512;
 using tiles = ptq_test::software_tiles;
 
 /// All units in three parts, the last first; scratch is exactly as large as declared, and dirty.
@@ -219,6 +221,64 @@ TEST_CASE("a product of activations by tiles equals the reference") {
       check_product<amx>(23, 70, k, transposed, output::codes);
   }
   CHECK(tiles::dots > 0);
+}
+
+namespace {
+
+/// Codes of X in, u16 out; weights up to `highest`.
+template <class Isa, class X>
+void check_wide(const conv_geometry& g, int highest) {
+  CAPTURE(g.in_c);
+  CAPTURE(highest);
+  std::mt19937 random(11);
+  const auto number = [&](int low, int high) {
+    const int pick = static_cast<int>(random() % 8);
+    return pick == 0 ? low : pick == 1 ? high : low + static_cast<int>(random() % static_cast<unsigned>(high - low + 1));
+  };
+  std::vector<std::int16_t> w(static_cast<std::size_t>(g.out_c * g.kernel_h * g.kernel_w * g.group_in()));
+  for (auto& v : w) v = static_cast<std::int16_t>(number(-highest - 1, highest));
+  std::vector<X> x(static_cast<std::size_t>(g.in_h * g.in_w * g.in_c));
+  constexpr int top = sizeof(X) == 2 ? 65535 : 255;
+  for (auto& v : x) v = static_cast<X>(number(0, top));
+  const double m = 1.0 / (4.0 * highest);
+  const wide_conv_args a{.geometry = g,
+                         .weights = w.data(),
+                         .x_type = sizeof(X) == 2 ? dtype::u16 : dtype::u8,
+                         .x_zero_point = top / 3,
+                         .multiplier = {&m, 1},
+                         .zero_point = 30000};
+  const auto size = static_cast<std::size_t>(2 * g.out_h * g.out_w * g.out_c);
+  const operands io{.src = {x.data()}};
+  CHECK(run(native::wide_conv<Isa>(a), io, size) == run(reference::wide_conv(a), io, size));
+}
+
+}  // namespace
+
+TEST_CASE_TEMPLATE("wide convolution equals the reference", Isa, plain, vnni_256, vnni_512, amx) {
+  const conv_geometry image{.in_h = 6, .in_w = 7, .in_c = 5, .out_h = 6, .out_w = 7, .out_c = 21,
+                            .kernel_h = 3, .kernel_w = 3, .pad_top = 1, .pad_left = 1};
+  auto deep = image;
+  deep.in_c = 33;
+  deep.out_c = 70;
+  auto depthwise = image;
+  depthwise.in_c = depthwise.out_c = depthwise.groups = 37;
+  for (const auto& g : {image, deep, depthwise})
+    for (int highest : {127, 32767}) {
+      check_wide<Isa, std::uint16_t>(g, highest);
+      check_wide<Isa, std::uint8_t>(g, highest);
+    }
+}
+
+TEST_CASE("wide products by tiles equal the reference at every edge of one") {
+  for (std::int64_t m : {1, 15, 16, 17, 33})
+    for (std::int64_t k : {32, 33, 63, 64, 65, 130, 200})
+      for (std::int64_t n : {16, 17, 48, 65}) {
+        CAPTURE(m);
+        CAPTURE(n);
+        const auto before = tiles::dots;
+        check_wide<amx, std::uint16_t>({.in_w = m, .in_c = k, .out_w = m, .out_c = n}, 127);
+        CHECK(tiles::dots > before);
+      }
 }
 
 TEST_CASE("tiles take what they pay for") {

@@ -181,9 +181,13 @@ inline void read_effort(section& s, configuration& c) {
     c.names_effort = true;
   }
   e.tune = s.flag("tune_hyperparams", e.tune);
-  e.float_macs = s.real("float_macs", e.float_macs);
-  if (!(e.float_macs >= 0 && e.float_macs <= 1))
-    section::fail(s.at("float_macs"), "a share of the products, 0 to 1", s["float_macs"].dump());
+  const auto share = [&](const char* key, double& to) {
+    to = s.real(key, to);
+    if (!(to >= 0 && to <= 1))
+      section::fail(s.at(key), "a share of the products, 0 to 1", s[key].dump());
+  };
+  share("float_macs", e.float_macs);
+  share("wide_macs", e.wide_macs);
   e.enough_db = s.real("enough_db", e.enough_db);
   e.cache_mb = s.count("cache_mb", 0, e.cache_mb);
   for (const auto& what : s.list("fixed")) {

@@ -100,6 +100,7 @@ struct wide_conv_args {
   float float_low = -std::numeric_limits<float>::infinity();
   float float_high = std::numeric_limits<float>::infinity();
   std::int32_t zero_point = 0, low = 0, high = 65535;
+  packed_memory packed = {};              // in place of weights, bias and multiplier, where given
 };
 
 /// Batched product of two activations: acc = Σ_k (a − za) · (b − zb); src: a u8, b u8; dst u8, or f32 if to_float.

@@ -43,6 +43,7 @@ struct array_hasher {
     add(p, static_cast<std::size_t>(count) * sizeof(T));
   }
   void operator()(std::span<const float>& s) const { add(s.data(), s.size_bytes()); }
+  void operator()(std::span<const double>& s) const { add(s.data(), s.size_bytes()); }
   void operator()(std::span<const std::int64_t>&) const {}
 };
 
@@ -62,6 +63,7 @@ std::uint64_t packing_key(const kernels::kernel_table& table, entry_field<Args> 
     add(args.n, args.k, args.b_trans);
   }
   if constexpr (requires { args.x_zero_point; }) add(args.x_zero_point);
+  if constexpr (requires { args.x_type; }) add(args.x_type);
   array_hasher contents{h};
   each_array(args, contents);
   return h.value();

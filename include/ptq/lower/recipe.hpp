@@ -118,6 +118,11 @@ inline void drop_weights(kernels::qconv_args& a) {
   a.bias = nullptr;
   a.epilogue.multiplier = {};
 }
+inline void drop_weights(kernels::wide_conv_args& a) {
+  a.weights = nullptr;
+  a.bias = nullptr;
+  a.multiplier = {};
+}
 inline void drop_weights(kernels::conv_args& a) { a.weights = a.bias = nullptr; }
 inline void drop_weights(kernels::matmul_args& a) { a.b = a.bias = nullptr; }
 

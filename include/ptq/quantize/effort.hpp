@@ -11,7 +11,7 @@ namespace ptq {
 enum class effort : std::uint8_t {
   fast,      // what was chosen, as it was chosen
   balanced,  // also equalisation, SmoothQuant, other ranges and presets, sequential bias correction,
-             // on request a few layers in float: each step is kept only where it lowers the error on
+             // on request a few layers in float or with 16-bit inputs: each step is kept only where it lowers the error on
              // samples held back
   best       // also the rounding of weights, for what arrives at the layers and what float makes of it
 };
@@ -40,6 +40,9 @@ struct effort_options {
   /// small network slower (mobilenet_v1_0.25: 0.57 ms, 0.44 all in integers). Of the targets npu and gna
   /// all stay in integers.
   double float_macs = 0, enough_db = 25;
+  /// There, too, the costliest inputs of layers may take 16-bit codes, their weights 8 bits still: with
+  /// this share of the multiply-accumulates in 16-bit products at most. 0, the default, is none.
+  double wide_macs = 0;
   std::int64_t cache_mb = 512;  // memory for samples and activations; a temporary file beyond
 };
 
@@ -48,6 +51,7 @@ struct recovery_step {
   std::string what;
   double before_db = 0, after_db = 0;  // SQNR of the outputs on the samples held back
   bool kept = false;
+  std::vector<std::string> layers = {};  // that it changed, where they are few of many
   std::string note = {};  // why it could not be tried
 };
 

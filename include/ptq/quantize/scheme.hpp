@@ -158,6 +158,9 @@ struct quantize_options {
   bool quantize_outputs = false;
   effort_options effort = {};
   restored_scope restored = {};
+  /// Values of the float graph that take 16-bit codes, whatever activations.bits says, and all that
+  /// share a scale with them.
+  std::set<std::string> wide_values = {};
   int threads = 1;  // of the float inferences
   progress report = {};
 };

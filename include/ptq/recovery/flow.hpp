@@ -10,7 +10,6 @@
 #include <array>
 #include <cmath>
 #include <cstdint>
-#include <cstdio>
 #include <optional>
 #include <span>
 #include <string>
@@ -31,6 +30,7 @@
 #include <ptq/recovery/layer_sweeps.hpp>
 #include <ptq/recovery/relief.hpp>
 #include <ptq/recovery/spreads.hpp>
+#include <ptq/recovery/wide_layers.hpp>
 
 namespace ptq::recovering {
 
@@ -74,7 +74,12 @@ class flow {
     auto observed = prepare();
     auto q = quantizer_.quantized(network_, observed, options_);
     if (options_.effort.level != effort::fast || wants_sequential()) error_ = judge_.error(q);
-    if (options_.effort.level != effort::fast) q = relieved(std::move(q), observed);
+    if (options_.effort.level != effort::fast) {
+      if (options_.effort.wide_macs > 0)
+        q = relieved(std::move(q), observed, "16-bit inputs", wide_step);
+      if (options_.effort.float_macs > 0 && may_use_float())
+        q = relieved(std::move(q), observed, "layers in float", float_step);
+    }
     if (wants_sequential()) q = corrected(std::move(q));
     record_settings(q, options_);
     return {std::move(q), std::move(observed), std::move(report_), std::move(options_)};
@@ -114,7 +119,8 @@ class flow {
   /// gain  least share of the error that must go
   bool decide(std::string what, double error, bool forced = false, double gain = least_gain) {
     const bool kept = forced || error < (1 - gain) * error_;
-    report_.steps.push_back({std::move(what), db(error_), db(error), kept, ""});
+    report_.steps.push_back(
+        {.what = std::move(what), .before_db = db(error_), .after_db = db(error), .kept = kept});
     if (kept) error_ = error;
     return kept;
   }
@@ -211,31 +217,23 @@ class flow {
     return options_.target != target_device::npu && options_.target != target_device::gna;
   }
 
-  /// Where the error is large, a few layers that read the costliest codes stay in float.
-  graph relieved(graph q, const statistics& observed) {
-    const auto& limits = options_.effort;
-    if (!may_use_float() || db(error_) >= limits.enough_db || !(limits.float_macs > 0) ||
-        !options_.restored.nodes.empty())
-      return q;
-    progress("layers in float");
-    const auto groups = quantization::revertible_groups(quantization::place(network_, options_));
-    const auto found = relief(q, groups, macs_of(q, *parts_.used.at(0), table_),
-                              {.share = limits.float_macs, .enough = enough()}, judge_);
-    if (found.groups.empty()) return q;
-    auto o = options_;
-    o.restored = quantization::scope_of(groups, found.groups,
-                                        "the codes it would read cost too much accuracy");
-    auto better = quantizer_.quantized(network_, observed, o);
-    char share[16];
-    std::snprintf(share, sizeof share, "%.1f", 100 * found.macs);
-    if (!decide("inputs of " + std::to_string(o.restored.nodes.size()) + " layers in float, " +
-                    share + " % of the products",
-                judge_.error(better), false, least_float_gain))
-      return q;
-    options_ = std::move(o);
+  /// Where the error is large: `propose` (of relief_ground) changes the costliest inputs of layers.
+  template <class Propose>
+  graph relieved(graph q, statistics& observed, const char* what, Propose propose) {
+    if (db(error_) >= options_.effort.enough_db) return q;
+    progress(what);
+    const auto step = propose(q, relief_ground{network_, options_, *parts_.used.at(0), table_, judge_});
+    if (!step) return q;
+    auto roomy = with_room(observed, resolve(seen_, {.estimator = range_estimator::minmax}),
+                           step->options.wide_values);
+    auto better = quantizer_.quantized(network_, roomy, step->options);
+    const bool kept = decide(step->what, judge_.error(better), false, least_float_gain);
+    report_.steps.back().layers = step->layers;
+    if (!kept) return q;
+    options_ = step->options;
+    observed = std::move(roomy);
     return better;
   }
-  double enough() const { return std::pow(10, -options_.effort.enough_db / 10); }
 
   /// A step that goes through the network layer by layer, where it can be cut into parts.
   ///
@@ -278,7 +276,10 @@ class flow {
   }
 
   void skipped(std::string what, std::string why) {
-    report_.steps.push_back({std::move(what), db(error_), db(error_), false, std::move(why)});
+    report_.steps.push_back({.what = std::move(what),
+                             .before_db = db(error_),
+                             .after_db = db(error_),
+                             .note = std::move(why)});
   }
 
   const kernels::kernel_table& table_;

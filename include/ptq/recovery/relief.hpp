@@ -5,8 +5,11 @@
 // away nearly adds up. Those come first that take away the most per multiply-accumulate.
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
+#include <cstdio>
 #include <map>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -15,6 +18,8 @@
 #include <ptq/graph/graph.hpp>
 #include <ptq/kernels/table.hpp>
 #include <ptq/quantize/groups.hpp>
+#include <ptq/quantize/placement.hpp>
+#include <ptq/quantize/scheme.hpp>
 #include <ptq/recovery/held_back.hpp>
 
 namespace ptq::recovering {
@@ -86,6 +91,48 @@ inline relief_choice relief(const graph& q, const std::vector<quantization::reve
     left -= c.gain;
   }
   return chosen;
+}
+
+/// A change of precision that is worth a trial.
+struct precision_step {
+  quantize_options options;
+  std::string what;
+  std::vector<std::string> layers;
+};
+
+/// What such a change is chosen from.
+struct relief_ground {
+  const graph& real;
+  const quantize_options& options;
+  const sample& first;
+  const kernels::kernel_table& table;
+  const held_back& judge;
+
+  relief_limits limits(double share) const {
+    return {.share = share, .enough = std::pow(10, -options.effort.enough_db / 10)};
+  }
+};
+
+inline std::string percent_text(double share) {
+  char text[16];
+  std::snprintf(text, sizeof text, "%.1f", 100 * share);
+  return text;
+}
+
+/// The layers that are to stay in float, if any.
+inline std::optional<precision_step> float_step(const graph& q, const relief_ground& on) {
+  if (!on.options.restored.nodes.empty()) return {};
+  const auto groups = quantization::revertible_groups(quantization::place(on.real, on.options));
+  const auto found = relief(q, groups, macs_of(q, on.first, on.table),
+                            on.limits(on.options.effort.float_macs), on.judge);
+  if (found.groups.empty()) return {};
+  precision_step step{on.options, "", {}};
+  step.options.restored = quantization::scope_of(groups, found.groups,
+                                                 "the codes it would read cost too much accuracy");
+  for (const auto& [name, why] : step.options.restored.nodes) step.layers.push_back(name);
+  step.what = "inputs of " + std::to_string(step.layers.size()) + " layers in float, " +
+              percent_text(found.macs) + " % of the products";
+  return step;
 }
 
 }  // namespace ptq::recovering

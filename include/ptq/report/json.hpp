@@ -79,6 +79,7 @@ Json json(const report& r) {
                                {"before_db", finite<Json>(step.before_db)},
                                {"after_db", finite<Json>(step.after_db)},
                                {"kept", step.kept},
+                               {"layers", step.layers},
                                {"note", step.note}});
   }
   if (r.bytes) j["bytes"] = {{"float", r.bytes->before}, {"int8", r.bytes->after}};

@@ -94,8 +94,15 @@ inline std::string recovery_table(const report& r) {
     rows.push_back({step.what, number(step.before_db, 2),
                     step.note.empty() ? number(step.after_db, 2) : "",
                     !step.note.empty() ? step.note : step.kept ? "kept" : "left"});
-  return "\nsteps, by the SQNR of the outputs on " + std::to_string(r.held_back) +
-         " samples held back\n" + columns(rows, 1);
+  std::string s = "\nsteps, by the SQNR of the outputs on " + std::to_string(r.held_back) +
+                  " samples held back\n" + columns(rows, 1);
+  for (const auto& step : r.recovery) {
+    if (!step.kept || step.layers.empty()) continue;
+    s += step.what + ":";
+    for (const auto& l : step.layers) s += " " + l;
+    s += "\n";
+  }
+  return s;
 }
 
 inline std::string layer_table(const report& r) {

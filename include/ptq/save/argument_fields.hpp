@@ -60,8 +60,9 @@ void visit(V& v, kernels::qconv_args& x) {
 template <class V>
 void visit(V& v, kernels::wide_conv_args& x) {
   auto& [geometry, weights, bias, x_type, x_zero_point, multiplier, y_type, float_low, float_high, zero_point, low,
-         high] = x;
-  v(geometry, weights, bias, x_type, x_zero_point, multiplier, y_type, float_low, float_high, zero_point, low, high);
+         high, packed] = x;
+  v(geometry, weights, bias, x_type, x_zero_point, multiplier, y_type, float_low, float_high, zero_point, low, high,
+    packed);
 }
 template <class V>
 void visit(V& v, kernels::qmatmul_args& x) {

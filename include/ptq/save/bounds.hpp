@@ -165,7 +165,7 @@ inline reach reach_of(const kernels::qconv_args& a) {
 }
 inline reach reach_of(const kernels::wide_conv_args& a) {
   check_codes({a.x_zero_point, a.zero_point, a.low, a.high}, 65535);
-  check_multipliers(a.multiplier.size(), a.geometry.out_c);
+  if (!a.packed.data) check_multipliers(a.multiplier.size(), a.geometry.out_c);
   return reach_of(a.geometry, bytes_of(a.x_type), bytes_of(a.y_type));
 }
 inline reach reach_of(const kernels::qmatmul_args& a) {

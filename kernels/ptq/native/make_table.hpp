@@ -15,6 +15,8 @@
 #include <ptq/native/qelementwise.hpp>
 #include <ptq/native/qmatmul.hpp>
 #include <ptq/native/rows.hpp>
+#include <ptq/native/wide_conv.hpp>
+#include <ptq/native/wide_elementwise.hpp>
 #include <ptq/native/winograd.hpp>
 
 namespace ptq::native {
@@ -39,6 +41,9 @@ constexpr kernels::kernel_table make_table() {
   t.layer_norm = layer_norm<Isa>;
   t.reduce = reduce<Isa>;
   t.copy = copy<Isa>;
+  t.wide_conv = wide_conv<Isa>;
+  t.wide_quantize = wide_quantize<Isa>;
+  t.wide_dequantize = wide_dequantize<Isa>;
   if constexpr (Isa::fma) t.winograd_conv = winograd_conv<Isa>;
   t.observing = {observe<Isa>, count<Isa>};
   return t;

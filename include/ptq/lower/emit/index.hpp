@@ -106,8 +106,11 @@ void emit_pad(emitter& e, const node& n, const op::pad& p) {
   if (e.slot_at(m.dst).codes) {
     const float real = value_id_ == none ? 0.0f : e.real_constant(value_id_).view<float>()[0];
     const auto c = e.codes_of(y);
-    element.mutable_view<std::uint8_t>()[0] =
-        static_cast<std::uint8_t>(quantize_value(real, c.scale, c.zero_point, 0, 255));
+    const auto q = quantize_value(real, c.scale, c.zero_point, 0, highest_code(c.type));
+    if (c.type == dtype::u16)
+      element.mutable_view<std::uint16_t>()[0] = static_cast<std::uint16_t>(q);
+    else
+      element.mutable_view<std::uint8_t>()[0] = static_cast<std::uint8_t>(q);
   } else if (value_id_ != none) {
     element = e.real_constant(value_id_);
   }

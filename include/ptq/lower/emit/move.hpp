@@ -3,6 +3,7 @@
 // Data movers. They move codes where input and output share a grid, and whatever else the value is otherwise. Reshape
 // and transpose are views.
 
+#include <algorithm>
 #include <string>
 #include <vector>
 
@@ -14,7 +15,8 @@ namespace ptq::lowering {
 /// True when the mover may carry codes from x to y.
 template <class = void>
 bool moves_codes(const emitter& e, value_id x, value_id y) {
-  return e.has_codes(x) && e.has_codes(y) && e.codes_of(x) == e.codes_of(y);
+  const auto coded = [&](value_id id) { return e.has_codes(id) || e.has_wide_codes(id); };
+  return coded(x) && coded(y) && e.codes_of(x) == e.codes_of(y);
 }
 
 /// A source slot and a fresh destination slot of one form.
@@ -87,9 +89,9 @@ void emit_concat_input(emitter& e, const node& n, value_id x, value_id y, int ds
                        const order& o, std::int64_t element) {
   const auto dst_strides = strides_in(e.dims(y), o);
   int src;
-  if (!e.has_codes(y)) {
+  if (!e.slot_at(dst).codes) {
     src = e.real(x, e.dims(x).rank() == e.dims(y).rank() ? o : plain_order(e.dims(x).rank()));
-  } else if (e.has_codes(x) && e.codes_of(x) == e.codes_of(y)) {
+  } else if (moves_codes(e, x, y)) {
     src = e.codes(x, o);
   } else if (e.has_codes(x)) {
     const int from = e.codes(x, o);
@@ -122,7 +124,10 @@ void emit_concat(emitter& e, const node& n, const op::concat& c) {
       o = e.order_of(x);
       break;
     }
-  const int dst = e.has_codes(y) ? e.create_codes(y, o) : e.create_real(y, o);
+  const bool moved = std::all_of(n.inputs.begin(), n.inputs.end(), [&](value_id x) {
+    return moves_codes(e, x, y) && !e.constant(x);
+  });
+  const int dst = e.has_codes(y) || moved ? e.create_codes(y, o) : e.create_real(y, o);
   const auto stride = strides_in(e.dims(y), o)[static_cast<std::size_t>(axis)];
   std::int64_t at = 0;
   for (auto x : n.inputs) {

@@ -24,21 +24,29 @@ inline constexpr std::int64_t tile_side = 16;
 /// Rows of a block, and columns of a panel.
 inline constexpr std::int64_t tile_block_rows = 2 * tile_side, tile_panel = 2 * tile_side;
 
-/// Tiles of `rows` rows of activations and sums, and of `width` groups of K, as long as this lives.
-/// Whatever ran before in the thread may have released them or configured others; nothing is left
-/// behind.
+/// Tiles of `rows` rows of activations and sums, and of `width` groups of K, as long as this lives;
+/// nothing where rows are 0. Whatever ran before in the thread may have released them or configured
+/// others; nothing is left behind.
 template <class Isa>
 struct configured_tiles {
-  PTQ_ALWAYS_INLINE configured_tiles(std::int64_t rows, std::int64_t width) {
-    tile_config c;
-    for (int tile = 0; tile < 8; ++tile) {
-      const bool activations = tile == 4 || tile == 5, weights = tile > 5;
-      c.rows[tile] = static_cast<std::uint8_t>(weights ? width : rows);
-      c.row_bytes[tile] = static_cast<std::uint16_t>(4 * (activations ? width : tile_side));
+  const bool used;
+
+  PTQ_ALWAYS_INLINE configured_tiles(std::int64_t rows, std::int64_t width) : used(rows > 0) {
+    if constexpr (Isa::has_tiles) {
+      if (!used) return;
+      tile_config c;
+      for (int tile = 0; tile < 8; ++tile) {
+        const bool activations = tile == 4 || tile == 5, weights = tile > 5;
+        c.rows[tile] = static_cast<std::uint8_t>(weights ? width : rows);
+        c.row_bytes[tile] = static_cast<std::uint16_t>(4 * (activations ? width : tile_side));
+      }
+      Isa::tiles::configure(c);
     }
-    Isa::tiles::configure(c);
   }
-  PTQ_ALWAYS_INLINE ~configured_tiles() { Isa::tiles::release(); }
+  PTQ_ALWAYS_INLINE ~configured_tiles() {
+    if constexpr (Isa::has_tiles)
+      if (used) Isa::tiles::release();
+  }
   configured_tiles(const configured_tiles&) = delete;
 };
 
@@ -197,11 +205,11 @@ PTQ_ALWAYS_INLINE void fetch_weights(const std::int8_t* w, std::int64_t bytes) {
 #endif
 }
 
-/// sums [Rows · 16][Vectors · 16] = bias + rows · weights; `meanwhile(n)` is called at every step, with
-/// `chunks` in all.
+/// sums [Rows · 16][Vectors · 16], `pitch` from row to row, = bias + rows · weights; `meanwhile(n)` is
+/// called at every step, with `chunks` in all.
 template <class Isa, int Rows, int Vectors, class Meanwhile>
-PTQ_ALWAYS_INLINE void multiply_steps(const tile_block& b, std::int32_t* sums, std::int64_t chunks,
-                                      Meanwhile meanwhile) {
+PTQ_ALWAYS_INLINE void multiply_steps(const tile_block& b, std::int32_t* sums, std::int64_t pitch,
+                                      std::int64_t chunks, Meanwhile meanwhile) {
   using tiles = typename Isa::tiles;
   unrolled<Rows * Vectors>([&](auto i) PTQ_INLINE_LAMBDA {
     constexpr int tile = decltype(i)::value;
@@ -227,8 +235,7 @@ PTQ_ALWAYS_INLINE void multiply_steps(const tile_block& b, std::int32_t* sums, s
   }
   unrolled<Rows * Vectors>([&](auto i) PTQ_INLINE_LAMBDA {
     constexpr int tile = decltype(i)::value, row = tile / Vectors, column = tile % Vectors;
-    tiles::template store<tile>(sums + (row * tile_side * Vectors + column) * tile_side,
-                                4 * Vectors * tile_side);
+    tiles::template store<tile>(sums + (row * pitch + column) * tile_side, 4 * pitch);
   });
 }
 
@@ -237,7 +244,7 @@ template <class Isa, int Rows, int Vectors>
 void multiply_block(const tile_block& b, std::int32_t* sums, tile_results& before) {
   if (before.vectors != Vectors) requantize<Isa>(before);
   with_requantizer<Isa, Vectors>(before, [&](auto meanwhile) PTQ_INLINE_LAMBDA {
-    multiply_steps<Isa, Rows, Vectors>(b, sums, before.chunks, meanwhile);
+    multiply_steps<Isa, Rows, Vectors>(b, sums, Vectors * tile_side, before.chunks, meanwhile);
   });
 }
 

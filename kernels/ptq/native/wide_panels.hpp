@@ -32,7 +32,7 @@ struct wide_conv_object {
   std::int64_t pixels = 0, block = 1, blocks = 1, panels = 0, panels_per_unit = 1;
   std::int32_t x_zero_point = 0;
   bool tiled = false;
-  tile_cut planes;  // of the tiled
+  plane_cut planes;  // of the tiled
   const wide_panel* panel = nullptr;
   const std::int16_t* weights = nullptr;  // s8 of the tiled
   const double* constant = nullptr;
@@ -108,9 +108,8 @@ void run_plane_panel(const wide_conv_object& c, const wide_panel& p, const wide_
     constexpr std::int64_t pitch = Vectors * tile_side;
     alignas(64) std::int32_t sums[2 * tile_side * pitch];
     const auto* w = reinterpret_cast<const std::int8_t*>(c.weights) + p.weights;
-    const tile_place* places = planes.places;
-    for (std::int64_t row = 0; row < count; row += tile_side, places += 2 * c.planes.steps) {
-      multiply_planes<Isa, Vectors>(c.planes, places, w, sums);
+    for (std::int64_t row = 0; row < count; row += tile_side) {
+      multiply_planes<Isa, Vectors>(planes, row / tile_side, w, sums);
       store_wide<Isa, 2>(
           {.sums = sums,
            .pitch = pitch,
@@ -155,7 +154,7 @@ void run_wide_conv(const void* object, const kernels::operands& io, std::byte* s
   auto* rows = reinterpret_cast<std::int16_t*>(scratch);
   auto* before = reinterpret_cast<double*>(scratch + wide_rows_bytes<Isa>(c));
   const wide_planes<Isa> planes(c.planes, c.block, scratch);
-  const configured_tiles<Isa> configured{c.tiled, c.planes};
+  const configured_tiles<Isa> configured(c.tiled ? tile_side : 0, c.planes.width);
   const std::int64_t depth = c.g.kernel_h * c.g.kernel_w * c.g.group_in();
   const std::int64_t pixel_bytes = c.g.dst_pixel() * c.rule.element();
   for (std::int64_t unit = range.begin; unit < range.end; ++unit) {

@@ -4,8 +4,7 @@
 // activations, their low bytes the other, and both meet the same weights. Sums are exact while
 // Σ|w| · 255 < 2^31; 256 · high + low is left to wide_sums.hpp.
 //
-// Rows are copied as planes anyway, so K is padded to whole steps of equal length: no tile overlaps
-// another, as they may in tile_rows.hpp.
+// Rows are copied as planes anyway, so K is padded to whole steps of equal length.
 
 #include <algorithm>
 #include <cstdint>
@@ -17,18 +16,26 @@
 
 namespace ptq::native {
 
-/// `count` elements of K in equal steps.
-PTQ_ALWAYS_INLINE tile_cut plane_cut(std::int64_t count) {
-  const tile_cut least(1, 4 * ((count + 3) / 4));
-  return tile_cut(1, 4 * least.steps * least.width);
-}
+/// K in equal steps.
+struct plane_cut {
+  std::int64_t steps = 1, width = 1;  // width: groups of four of a step
+  std::int64_t depth = 4;             // of all steps
+
+  PTQ_ALWAYS_INLINE plane_cut() = default;
+  PTQ_ALWAYS_INLINE explicit plane_cut(std::int64_t count) {
+    const std::int64_t groups = (count + 3) / 4;
+    steps = (groups + tile_side - 1) / tile_side;
+    width = (groups + steps - 1) / steps;
+    depth = 4 * steps * width;
+  }
+};
 
 /// Whether weights are multiplied in tiles: it depends on them and their extents alone, as packed
 /// memory has to.
 template <class Isa>
 bool planes_pay(const std::int16_t* weights, std::int64_t filters, std::int64_t count,
                 std::int64_t group_out) noexcept {
-  if (!tiles_pay<Isa>(tile_side, group_out, count)) return false;
+  if (!Isa::has_tiles || group_out < tile_side || count < 2 * tile_side) return false;
   for (std::int64_t i = 0; i < filters * count; ++i)
     if (weights[i] < -128 || weights[i] > 127) return false;
   return count * 128 * 255 < std::int64_t{1} << 31;
@@ -37,26 +44,26 @@ bool planes_pay(const std::int16_t* weights, std::int64_t filters, std::int64_t 
 /// Planes of a block's rows in scratch: [rows / 16][high, low][16] rows of `pitch` bytes.
 template <class Isa>
 struct wide_planes {
-  const tile_cut& cut;
+  const plane_cut& cut;
   std::int64_t pitch;  // an odd number of cache lines, so that a tile's rows lie in as many sets
   std::uint8_t* bytes;
-  tile_place* places;  // [rows / 16][2][steps]
+  std::int64_t* offset;  // [steps] bytes from a row
 
-  static PTQ_ALWAYS_INLINE std::int64_t pitch_for(const tile_cut& cut) {
+  static PTQ_ALWAYS_INLINE std::int64_t pitch_for(const plane_cut& cut) {
     return 64 * ((cut.depth + 63) / 64 | 1);
   }
   static PTQ_ALWAYS_INLINE std::int64_t tiles(std::int64_t rows) {
     return (rows + tile_side - 1) / tile_side;
   }
-  static PTQ_ALWAYS_INLINE std::int64_t scratch_bytes(const tile_cut& cut, std::int64_t rows) {
-    return tiles(rows) * 2 *
-           (tile_side * pitch_for(cut) + cut.steps * static_cast<std::int64_t>(sizeof(tile_place)));
+  static PTQ_ALWAYS_INLINE std::int64_t scratch_bytes(const plane_cut& cut, std::int64_t rows) {
+    return tiles(rows) * 2 * tile_side * pitch_for(cut) +
+           (cut.steps + 7) / 8 * 8 * static_cast<std::int64_t>(sizeof(std::int64_t));
   }
-  PTQ_ALWAYS_INLINE wide_planes(const tile_cut& k, std::int64_t rows, void* scratch)
+  PTQ_ALWAYS_INLINE wide_planes(const plane_cut& k, std::int64_t rows, void* scratch)
       : cut(k),
         pitch(pitch_for(k)),
         bytes(static_cast<std::uint8_t*>(scratch)),
-        places(reinterpret_cast<tile_place*>(bytes + tiles(rows) * 2 * tile_side * pitch)) {}
+        offset(reinterpret_cast<std::int64_t*>(bytes + tiles(rows) * 2 * tile_side * pitch)) {}
 
   static PTQ_ALWAYS_INLINE std::int64_t count_of(work_range r) { return r.end - r.begin; }
   PTQ_ALWAYS_INLINE std::uint8_t* plane(std::int64_t tile, int which) const {
@@ -73,9 +80,7 @@ struct wide_planes {
       rows.copy(pixels.begin + i, to);
       for (std::int64_t k = count; k < cut.depth; ++k) to.high[k] = to.low[k] = 0;
     }
-    for (std::int64_t t = 0; t < 2 * tiles(count_of(pixels)); ++t)
-      for (std::int64_t step = 0; step < cut.steps; ++step)
-        places[t * cut.steps + step] = {bytes + t * tile_side * pitch + 4 * cut.first(step), pitch};
+    for (std::int64_t step = 0; step < cut.steps; ++step) offset[step] = 4 * cut.width * step;
   }
 };
 
@@ -93,16 +98,26 @@ std::int64_t pack_plane_column(const std::int16_t* filter, std::int64_t count, i
   return sum;
 }
 
-/// One tile of up to 16 rows times a panel's `Vectors` registers of columns → sums
+/// The `tile`-th 16 rows times a panel's `Vectors` registers of columns → sums
 /// [high, low][16][Vectors · 16].
 template <class Isa, int Vectors>
-void multiply_planes(const tile_cut& cut, const tile_place* places, const std::int8_t* weights,
+void multiply_planes(const wide_planes<Isa>& planes, std::int64_t tile, const std::int8_t* weights,
                      std::int32_t* sums) {
-  constexpr std::int64_t pitch = Vectors * 4 * tile_side;
+  alignas(64) constexpr std::int32_t no_bias[tile_panel] = {};
+  tile_block b;
+  for (int i = 0; i < 2; ++i) b.rows[i] = planes.plane(tile, i);
+  b.row_pitch = planes.pitch;
+  b.offset = planes.offset;
+  b.steps = planes.cut.steps;
+  b.weight_pitch = Vectors * 64;
+  b.weight_tile = 64;
+  b.weight_step = planes.cut.width * Vectors * 64;
+  b.bias = no_bias;
   unrolled<(Vectors + 1) / 2>([&](auto pair) PTQ_INLINE_LAMBDA {
     constexpr int first = 2 * decltype(pair)::value;
-    multiply_tiles<Isa, 2, Vectors - first == 1 ? 1 : 2>(
-        cut, places, weights + first * 4 * tile_side, pitch, sums + first * tile_side);
+    b.weights = weights + first * 64;
+    multiply_steps<Isa, 2, Vectors - first == 1 ? 1 : 2>(
+        b, sums + first * tile_side, Vectors * tile_side, 0, [](std::int64_t) PTQ_INLINE_LAMBDA {});
   });
 }
 

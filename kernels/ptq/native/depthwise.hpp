@@ -95,20 +95,14 @@ struct depthwise_rows {
     }
   }
 
-  /// Output row `row`, the i-th of those found.
-  PTQ_ALWAYS_INLINE void run(std::int64_t row, std::int64_t i, const depthwise_block& b) const {
+  /// The `n` output rows from `first` on that were found, one block of channels.
+  PTQ_ALWAYS_INLINE void run(std::int64_t first, std::int64_t n, const depthwise_block& b) const {
     const kernels::conv_geometry& g = d.g;
     const std::int64_t dilation = g.dilation_w, pixel = d.pixel();
-    const std::int64_t to = row * g.out_w * g.dst_pixel() + b.channel;
     const std::int64_t element = d.rule.what == epilogue_rule::kind::reals ? 4 : 1;
-    // columns from `left` on: how many come before column x
-    const auto before = [&](std::int64_t x, std::int64_t left) PTQ_INLINE_LAMBDA {
-      const std::int64_t n = x - left;
-      return n <= 0 ? 0 : dilation == 1 ? n : (n + dilation - 1) / dilation;
-    };
+    const auto walk = walk_of<Isa>(d, b);
     depthwise_run r;
     r.conv = &d;
-    r.row = scratch.row + i * 4 * d.groups;
     r.pitch = dilation * pixel;
     r.columns = scratch.columns;
     r.weights = d.weights + b.weights;
@@ -119,21 +113,23 @@ struct depthwise_rows {
     r.to.stride = dilation * g.dst_pixel();
     for (std::int64_t pass = 0; pass < std::min(dilation, g.out_w); ++pass) {
       const std::int64_t left = pass * g.stride_w - g.pad_left;
-      const std::int64_t at = to + pass * g.dst_pixel();
+      // of the columns from `left` on
+      const auto before = [&](std::int64_t x) PTQ_INLINE_LAMBDA {
+        return x > left ? (x - left + dilation - 1) / dilation : 0;
+      };
       r.offset = left * pixel + b.channel;
-      r.first = before(0, left);
-      r.last = before(g.in_w, left);
-      r.pixels = before(g.out_w, pass);
-      r.to.dst = static_cast<std::byte*>(io.dst) + at * element;
-      r.to.residual = io.src[1] ? static_cast<const std::uint8_t*>(io.src[1]) + at : nullptr;
-      walk(r, b);
+      r.first = before(0);
+      r.last = before(g.in_w);
+      r.pixels = (g.out_w - pass + dilation - 1) / dilation;
+      for (std::int64_t row = 0; row < n; ++row) {
+        const std::int64_t at =
+            ((first + row) * g.out_w + pass) * g.dst_pixel() + b.channel;
+        r.row = scratch.row + row * 4 * d.groups;
+        r.to.dst = static_cast<std::byte*>(io.dst) + at * element;
+        if (io.src[1]) r.to.residual = static_cast<const std::uint8_t*>(io.src[1]) + at;
+        walk(r);
+      }
     }
-  }
-  static PTQ_ALWAYS_INLINE void walk(const depthwise_run& r, const depthwise_block& b) {
-    using S = depthwise_lanes<Isa>;
-    if constexpr (has_dpbusd<Isa> || has_pair_add<Isa>)
-      if (b.quads) return walk_depthwise<S, quads>(r, b.parts);
-    if constexpr (!has_dpbusd<Isa>) walk_depthwise<S, pairs>(r, b.parts);
   }
 };
 
@@ -150,7 +146,7 @@ void run_qdepthwise(const void* object, const kernels::operands& io, std::byte* 
     const std::int64_t n = std::min({d.rows_together, all - first, range.end - unit});
     rows.find_rows(first, n);
     for (std::int64_t i = block; i < std::min(block + d.blocks_per_unit, d.blocks); ++i)
-      for (std::int64_t row = 0; row < n; ++row) rows.run(first + row, row, d.block[i]);
+      rows.run(first, n, d.block[i]);
     unit += n;
   }
 }

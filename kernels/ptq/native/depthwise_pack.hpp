@@ -103,7 +103,7 @@ PTQ_ALWAYS_INLINE bool slot_tap(const depthwise_group& shape, std::int64_t slot,
                                 depthwise_group& tap) {
   const std::int64_t taps = shape.rows * shape.columns;
   const bool again = slot >= taps || slot >= taps_per_group<Isa>;
-  if (again) slot = has_pair_add<Isa> && slot == 3 && taps > 1 ? 1 : 0;
+  if (again) slot = has_pair_add<Isa> && slot == 3 && taps > 1 ? 1 : taps - 1;
   tap = {slot % shape.rows, slot / shape.rows};
   return !again;
 }

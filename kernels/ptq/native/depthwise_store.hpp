@@ -76,12 +76,16 @@ struct depthwise_store {
   /// Parts of which some channels are not stored, or that lie beyond the run.
   [[gnu::noinline]] static void put_some(const depthwise_run& r, const std::uint8_t* all,
                                          std::int64_t at) {
-    constexpr int most = Parts == 1 ? largest_part(part) : part;
     const depthwise_places<Parts> place(r);
+    const std::int64_t n = r.to.columns - r.skip;
     std::int64_t pixel = at * place.step;
-    for (int i = 0; i < Parts && pixel < r.pixels; ++i, pixel += place.apart)
-      copy_few<S, most>(static_cast<std::uint8_t*>(r.to.dst) + pixel * r.to.stride + r.skip,
-                        all + i * part + r.skip, r.to.columns - r.skip);
+    for (int i = 0; i < Parts && pixel < r.pixels; ++i, pixel += place.apart) {
+      std::uint8_t* const y = static_cast<std::uint8_t*>(r.to.dst) + pixel * r.to.stride + r.skip;
+      if (n == part)
+        std::memcpy(y, all + i * part, part);
+      else
+        copy_few<S, largest_part(part)>(y, all + i * part + r.skip, n);
+    }
   }
 
   [[gnu::noinline]] static void put_any(const depthwise_run& r, const ints (&acc)[4],

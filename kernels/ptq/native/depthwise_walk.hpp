@@ -20,6 +20,8 @@
 
 namespace ptq::native {
 
+using depthwise_walk_function = void (*)(const depthwise_run&);
+
 template <class S, class Way, int Parts, depthwise_output Output>
 struct depthwise_walk {
   using ints = typename S::ints;
@@ -227,7 +229,7 @@ struct depthwise_walk {
                                       std::int64_t end, std::uint8_t* at) const {
     const std::int64_t step = r.conv->every[g], entry = r.conv->groups * 4 * width;
     const depthwise_slot* slot = r.conv->slot + 4 * g;
-    // the last slot that has a tap of its own is the rightmost
+    // the last slot, but for one that is another's again, is the rightmost
     const std::int64_t right = slot[taps_per_group<typename S::isa> - 1].right;
     const std::uint8_t* const* row = r.row + 4 * g;
     const std::uint8_t* const from[4] = {row[0], row[1], row[2], row[3]};
@@ -333,31 +335,40 @@ struct depthwise_walk {
   [[gnu::noinline]] static void run_dense(const depthwise_run& r) { depthwise_walk(r).walk_dense(r); }
   [[gnu::noinline]] static void run_any(const depthwise_run& r) { depthwise_walk(r).walk(r); }
 
-  static PTQ_ALWAYS_INLINE void run(const depthwise_run& r) {
-    const std::int64_t stride = r.conv->g.stride_w;
-    if (!r.conv->three) return run_any(r);
+  static PTQ_ALWAYS_INLINE depthwise_walk_function of(const depthwise_object& d) {
+    if (!d.three) return run_any;
     if constexpr (width / Parts == 8)
-      if (r.conv->dense) return run_dense(r);
-    stride == 1 ? run3<1>(r) : stride == 2 ? run3<2>(r) : run3<3>(r);
+      if (d.dense) return run_dense;
+    return d.g.stride_w == 1 ? run3<1> : d.g.stride_w == 2 ? run3<2> : run3<3>;
   }
 };
 
-/// The walk of a block's width and of what its rule does.
-template <class S, class Way>
-PTQ_ALWAYS_INLINE void walk_depthwise(const depthwise_run& r, int parts) {
+/// The walk of a block's parts and weights, and of what becomes of its results.
+template <class Isa>
+PTQ_ALWAYS_INLINE depthwise_walk_function walk_of(const depthwise_object& d,
+                                                  const depthwise_block& b) {
+  using S = depthwise_lanes<Isa>;
   using enum depthwise_output;
-  const epilogue_rule& rule = r.conv->rule;
-  const bool plain = rule.what == epilogue_rule::kind::codes && !rule.guarded;
-  const auto with = [&]<int Parts>(constant<Parts>) PTQ_INLINE_LAMBDA {
-    if (!plain) return depthwise_walk<S, Way, Parts, any>::run(r);
-    epilogue<S>::is_bare(rule) ? depthwise_walk<S, Way, Parts, bare>::run(r)
-                               : depthwise_walk<S, Way, Parts, codes>::run(r);
+  const bool plain = d.rule.what == epilogue_rule::kind::codes && !d.rule.guarded;
+  const bool is_bare = plain && epilogue<S>::is_bare(d.rule);
+  const auto with = [&]<class Way, int Parts>(Way, constant<Parts>) PTQ_INLINE_LAMBDA {
+    return is_bare ? depthwise_walk<S, Way, Parts, bare>::of(d)
+           : plain ? depthwise_walk<S, Way, Parts, codes>::of(d)
+                   : depthwise_walk<S, Way, Parts, any>::of(d);
   };
-  if constexpr (4 * S::lanes >= 64)
-    if (parts == 8) return with(constant<8>{});
-  if constexpr (4 * S::lanes >= 32)
-    if (parts == 4) return with(constant<4>{});
-  parts == 2 ? with(constant<2>{}) : with(constant<1>{});
+  const auto way = [&]<class Way>(Way w) PTQ_INLINE_LAMBDA {
+    if constexpr (depthwise_width<Isa> >= 64)
+      if (b.parts == 8) return with(w, constant<8>{});
+    if constexpr (depthwise_width<Isa> >= 32)
+      if (b.parts == 4) return with(w, constant<4>{});
+    return b.parts == 2 ? with(w, constant<2>{}) : with(w, constant<1>{});
+  };
+  if constexpr (has_dpbusd<Isa>)
+    return way(quads{});
+  else if constexpr (has_pair_add<Isa>)
+    return b.quads ? way(quads{}) : way(pairs{});
+  else
+    return way(pairs{});
 }
 
 }  // namespace ptq::native

@@ -44,9 +44,7 @@ struct depthwise_scratch {
     return l.bytes;
   }
   /// Bytes from row to row: eight are written at once.
-  static std::int64_t repeated_pitch(const depthwise_object& d) {
-    return d.g.in_w * d.g.out_c + 8;
-  }
+  static std::int64_t repeated_pitch(const depthwise_object& d) { return d.g.in_w * d.g.out_c + 8; }
 };
 
 /// What all units of a call share.
@@ -122,8 +120,7 @@ struct depthwise_rows {
       r.last = before(g.in_w);
       r.pixels = (g.out_w - pass + dilation - 1) / dilation;
       for (std::int64_t row = 0; row < n; ++row) {
-        const std::int64_t at =
-            ((first + row) * g.out_w + pass) * g.dst_pixel() + b.channel;
+        const std::int64_t at = ((first + row) * g.out_w + pass) * g.dst_pixel() + b.channel;
         r.row = scratch.row + row * 4 * d.groups;
         r.to.dst = static_cast<std::byte*>(io.dst) + at * element;
         if (io.src[1]) r.to.residual = static_cast<const std::uint8_t*>(io.src[1]) + at;
@@ -174,7 +171,7 @@ void lay_slots(const depthwise_object& d, depthwise_slot* slot, std::int64_t* of
 template <class Isa>
 kernels::prepared prepare_qdepthwise(const kernels::qconv_args& a) {
   constexpr std::int64_t enough_units = 32;
-  constexpr std::int64_t buffer = 16384;         // bytes: half a first cache, beside the rows
+  constexpr std::int64_t buffer = 16384;          // bytes: half a first cache, beside the rows
   constexpr std::int64_t rows_of_image = 131072;  // bytes: a part of a second cache
   constexpr std::int64_t width = depthwise_width<Isa>;
   const kernels::conv_geometry& g = a.geometry;
@@ -198,8 +195,7 @@ kernels::prepared prepare_qdepthwise(const kernels::qconv_args& a) {
     d.blocks_per_unit = (d.blocks_per_unit + 1) / 2;
   const std::int64_t parts = (d.blocks + d.blocks_per_unit - 1) / d.blocks_per_unit;
   const std::int64_t row_bytes = g.stride_h * g.in_w * g.src_pixel();
-  if (d.repeat == 1)
-    d.rows_together = std::clamp<std::int64_t>(rows_of_image / row_bytes, 1, rows);
+  if (d.repeat == 1) d.rows_together = std::clamp<std::int64_t>(rows_of_image / row_bytes, 1, rows);
 
   block_layout<Isa> own, packed;
   own.template add<depthwise_object>(1);

@@ -22,11 +22,12 @@ namespace ptq::native {
 /// column is as far from the next, and everything here is counted in such columns.
 struct depthwise_run {
   const depthwise_object* conv = nullptr;
-  const std::uint8_t* const* row = nullptr;  // [groups][4] a slot's row, its columns to the right on
-  std::int64_t offset = 0;                   // bytes from there to the run's first column
-  std::int64_t pitch = 0;                    // bytes from column to column
-  std::int64_t first = 0, last = 0;          // columns [first, last) are the image's
-  std::uint8_t* columns = nullptr;           // the walk's buffer, aligned to 64
+  const std::uint8_t* const* row =
+      nullptr;                       // [groups][4] a slot's row, its columns to the right on
+  std::int64_t offset = 0;           // bytes from there to the run's first column
+  std::int64_t pitch = 0;            // bytes from column to column
+  std::int64_t first = 0, last = 0;  // columns [first, last) are the image's
+  std::uint8_t* columns = nullptr;   // the walk's buffer, aligned to 64
   const std::int8_t* weights = nullptr;
   const std::int32_t* bias = nullptr;
   const float* multiplier = nullptr;
@@ -152,8 +153,8 @@ struct depthwise_columns {
     column += right - first;
     unrolled<Parts>([&](auto v) PTQ_INLINE_LAMBDA {
       constexpr int i = decltype(v)::value;
-      const bool in = static_cast<std::uint64_t>(column + i * apart) <
-                      static_cast<std::uint64_t>(last - first);
+      const bool in =
+          static_cast<std::uint64_t>(column + i * apart) < static_cast<std::uint64_t>(last - first);
       const auto address = reinterpret_cast<std::uintptr_t>(place + i * apart * pitch);
       const auto other = reinterpret_cast<std::uintptr_t>(beside);
       // no branch: which parts are beside the image changes from column to column

@@ -81,8 +81,7 @@ struct depthwise_group {
 };
 template <class Isa>
 PTQ_ALWAYS_INLINE depthwise_group group_shape(const kernels::conv_geometry& g, std::int64_t group) {
-  const std::int64_t rows =
-      std::min(taps_per_group<Isa>, g.kernel_h - taps_per_group<Isa> * group);
+  const std::int64_t rows = std::min(taps_per_group<Isa>, g.kernel_h - taps_per_group<Isa> * group);
   return {rows, std::min(taps_per_group<Isa> / rows, g.kernel_w)};
 }
 

@@ -1,12 +1,13 @@
 #pragma once
 // SPDX-License-Identifier: Apache-2.0
-// Where the accumulators of a depthwise walk (depthwise_walk.hpp) go: one pixel of each part.
+// Sums of a depthwise walk (depthwise_walk.hpp), and where they go: one pixel of each part.
 
 #include <cstdint>
 #include <cstring>
 
 #include <ptq/native/depthwise_columns.hpp>
 #include <ptq/native/epilogue.hpp>
+#include <ptq/native/gemm.hpp>
 
 namespace ptq::native {
 
@@ -124,10 +125,52 @@ struct depthwise_store {
         const std::int64_t l = i * part + c;
         const float* from = lane + l % 16 / 4 * S::lanes + l / 16 * 4 + l % 4;
         const bool four = l % 4 == 0 && c + 4 <= columns;
-        four ? std::memcpy(y + c, from, 4 * sizeof(float)) : std::memcpy(y + c, from, sizeof(float));
+        four ? std::memcpy(y + c, from, 4 * sizeof(float))
+             : std::memcpy(y + c, from, sizeof(float));
         c += four ? 4 : 1;
       }
     }
+  }
+};
+
+/// What every walk has: where a block's bytes come from, its sums, and where these go.
+template <class S, class Way, int Parts, depthwise_output Output>
+struct depthwise_pixels {
+  using ints = typename S::ints;
+  static constexpr int width = 4 * S::lanes;
+  static constexpr bool many_registers = register_bytes<typename S::isa> == 64;
+
+  // local copies: stores of codes may alias anything else
+  const depthwise_columns<S, Parts> source;
+  const depthwise_store<S, Parts, Output> to;
+  const std::int8_t* const weights;
+  const std::int32_t* const bias;
+  const float* const multiplier;
+
+  PTQ_ALWAYS_INLINE explicit depthwise_pixels(const depthwise_run& r)
+      : source(r), to(r), weights(r.weights), bias(r.bias), multiplier(r.multiplier) {}
+
+  /// Adds to register J of Count pixels a slot group of each, x(pixel), times w.
+  template <int J, int Count, class Codes>
+  static PTQ_ALWAYS_INLINE void add_group(ints (&acc)[Count][4], const std::int8_t* w, Codes x) {
+    unrolled<Way::steps>([&](auto s) PTQ_INLINE_LAMBDA {
+      constexpr int half = decltype(s)::value;
+      ints shared = S::load(w + (J * Way::steps + half) * width);
+      if constexpr (Count > 1) shared = in_register(shared);  // else an operand in memory
+      unrolled<Count>([&](auto p) PTQ_INLINE_LAMBDA {
+        constexpr int i = decltype(p)::value;
+        if constexpr (Way::steps == 1)
+          acc[i][J] = S::dot4(acc[i][J], x(p), shared);
+        else
+          acc[i][J] = S::dot2(acc[i][J], S::template split<half>(x(p)), shared);
+        if constexpr (Count > 1) acc[i][J] = in_register(acc[i][J]);
+      });
+    });
+  }
+  template <int J, int Count>
+  PTQ_ALWAYS_INLINE void start(ints (&acc)[Count][4]) const {
+    const ints x = in_register(S::load(bias + J * S::lanes));
+    unrolled<Count>([&](auto p) PTQ_INLINE_LAMBDA { acc[decltype(p)::value][J] = x; });
   }
 };
 

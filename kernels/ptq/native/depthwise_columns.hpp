@@ -76,9 +76,10 @@ PTQ_ALWAYS_INLINE typename S::ints load_parts(const std::uint8_t* const (&p)[Par
       if (few < 8) [[unlikely]]
         return _mm_set_epi64x(static_cast<long long>(few_bytes<S>(p[i + 1], few)),
                               static_cast<long long>(few_bytes<S>(p[i], few)));
-      const auto* low = reinterpret_cast<const double*>(p[i]);
-      const auto* high = reinterpret_cast<const double*>(p[i + 1]);
-      return _mm_castpd_si128(_mm_loadh_pd(_mm_load_sd(low), high));
+      double low, high;
+      std::memcpy(&low, p[i], sizeof low);
+      std::memcpy(&high, p[i + 1], sizeof high);
+      return _mm_castpd_si128(_mm_set_pd(high, low));
     };
     if constexpr (width == 16) {
       return sixteen(0);

@@ -43,7 +43,8 @@ struct depthwise_store {
       const auto m = S::load(multiplier + J * S::lanes);
       unrolled<Count>([&](auto v) PTQ_INLINE_LAMBDA {
         constexpr int p = decltype(v)::value;
-        acc[p][J] = in_register(S::round(S::multiply(S::to_float(acc[p][J]), m)));
+        acc[p][J] = S::round(S::multiply(S::to_float(acc[p][J]), m));
+        if constexpr (Count > 1) acc[p][J] = in_register(acc[p][J]);
       });
     }
   }

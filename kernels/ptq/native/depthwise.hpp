@@ -182,7 +182,7 @@ kernels::prepared prepare_qdepthwise(const kernels::qconv_args& a) {
   d.groups = (g.kernel_h + taps_per_group<Isa> - 1) / taps_per_group<Isa>;
   const std::int64_t last_columns = group_shape<Isa>(g, d.groups - 1).columns;
   d.steps = (d.groups - 1) * g.kernel_w + (g.kernel_w + last_columns - 1) / last_columns;
-  d.three = g.kernel_h == 3 && g.kernel_w == 3;
+  d.three = g.kernel_h == 3 && g.kernel_w == 3 && d.rule.plain();
   d.dense = d.three && g.out_c == 8 && d.repeat == 1 && g.stride_w == 1 && g.dilation_w == 1 &&
             g.src_pixel() == 8 && g.dst_pixel() == 8;
   // those of the pixels that are computed at once, twice at least: else most are moved each time

@@ -147,14 +147,17 @@ using depthwise_walk_function = void (*)(const depthwise_run&);
 
 template <class S, class Way, int Parts, depthwise_output Output>
 PTQ_ALWAYS_INLINE depthwise_walk_function walk_to(const depthwise_object& d) {
-  using three = depthwise_three<S, Way, Parts, Output>;
-  if (d.steps == 1) return three::run_single;
-  if (!d.three) return depthwise_walk<S, Way, Parts, Output>::run;
-  if constexpr (three::width / Parts == 8)
-    if (d.dense) return three::run_dense;
-  return d.g.stride_w == 1   ? three::template run<1>
-         : d.g.stride_w == 2 ? three::template run<2>
-                             : three::template run<3>;
+  if constexpr (Output != depthwise_output::any) {
+    using three = depthwise_three<S, Way, Parts, Output>;
+    if (d.steps == 1) return three::run_single;
+    if constexpr (three::width / Parts == 8)
+      if (d.dense) return three::run_dense;
+    if (d.three)
+      return d.g.stride_w == 1   ? three::template run<1>
+             : d.g.stride_w == 2 ? three::template run<2>
+                                 : three::template run<3>;
+  }
+  return depthwise_walk<S, Way, Parts, Output>::run;
 }
 
 /// The walk of a block's parts and weights, and of what becomes of its results.
@@ -163,12 +166,11 @@ PTQ_ALWAYS_INLINE depthwise_walk_function walk_of(const depthwise_object& d,
                                                   const depthwise_block& b) {
   using S = depthwise_lanes<Isa>;
   using enum depthwise_output;
-  const bool plain = d.rule.what == epilogue_rule::kind::codes && !d.rule.guarded;
-  const bool is_bare = plain && epilogue<S>::is_bare(d.rule);
   const auto with = [&]<class Way, int Parts>(Way, constant<Parts>) PTQ_INLINE_LAMBDA {
-    return is_bare ? walk_to<S, Way, Parts, bare>(d)
-           : plain ? walk_to<S, Way, Parts, codes>(d)
-                   : walk_to<S, Way, Parts, any>(d);
+    if (!d.rule.plain()) return walk_to<S, Way, Parts, any>(d);
+    if constexpr (Parts == 1)
+      if (epilogue<S>::is_bare(d.rule)) return walk_to<S, Way, Parts, bare>(d);
+    return walk_to<S, Way, Parts, codes>(d);
   };
   const auto way = [&]<class Way>(Way w) PTQ_INLINE_LAMBDA {
     if constexpr (depthwise_width<Isa> >= 64)

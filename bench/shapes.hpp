@@ -97,6 +97,10 @@ inline constexpr conv_shape depthwise_shapes[] = {
      square({.side = 14, .in = 672, .out = 672, .kernel = 5, .groups = 672})},
     {"efficientnet_lite0.dw5.28.stride2",
      square({.side = 56, .in = 144, .out = 144, .kernel = 5, .stride = 2, .groups = 144})},
+    {"efficientnet_lite0.dw5.28",
+     square({.side = 28, .in = 240, .out = 240, .kernel = 5, .groups = 240})},
+    // Liu et al. 2022, ConvNeXt-T
+    {"convnext_t.dw7.56", square({.side = 56, .in = 96, .out = 96, .kernel = 7, .groups = 96})},
     {"tail.dw", square({.side = 13, .in = 37, .out = 37, .kernel = 3, .groups = 37})},
 };
 

@@ -384,6 +384,47 @@ TEST_CASE(
   check({.g = g});
 }
 
+// Columns of the filter's rows are walked in groups, pixels of a row in parts: every remainder of
+// both, images smaller than the filter, and paddings that are not alike.
+TEST_CASE("depthwise convolution by any filter equals the reference") {
+  std::mt19937 random(41);
+  const auto draw = [&](std::int64_t low, std::int64_t high) {
+    return low + static_cast<std::int64_t>(random() % static_cast<unsigned>(high - low + 1));
+  };
+#ifndef PTQ_TEST_FILTERS
+#define PTQ_TEST_FILTERS 400
+#endif
+  for (int i = 0; i < PTQ_TEST_FILTERS; ++i) {
+    const bool is_square = draw(0, 1) != 0;
+    conv_geometry g{.batch = draw(1, 2), .in_h = draw(1, 12), .in_w = draw(1, 40)};
+    g.in_c = g.groups = draw(0, 2) == 0 ? 8 * draw(1, 10) : draw(2, 200);
+    g.out_c = g.in_c * (draw(0, 9) == 0 ? draw(2, 9) : 1);
+    g.kernel_h = draw(1, 9);
+    g.kernel_w = is_square ? g.kernel_h : draw(1, 9);
+    g.stride_h = draw(1, 3);
+    g.stride_w = is_square ? g.stride_h : draw(1, 4);
+    g.dilation_h = draw(0, 3) == 0 ? draw(2, 3) : 1;
+    g.dilation_w = is_square ? g.dilation_h : draw(1, 4);
+    g.pad_top = draw(0, g.dilation_h * (g.kernel_h - 1));
+    g.pad_left = draw(0, g.dilation_w * (g.kernel_w - 1));
+    g = geometry(g);
+    // the padding below and to the right is another
+    g.out_h = std::max<std::int64_t>(g.out_h + draw(-1, 1), 1);
+    g.out_w = std::max<std::int64_t>(g.out_w + draw(-1, 2), 1);
+    if (draw(0, 3) == 0) g.src_stride = g.in_c + draw(1, 9);
+    if (draw(0, 3) == 0) g.dst_stride = g.out_c + draw(1, 9);
+    problem q{.g = g, .out = static_cast<output>(draw(0, 3))};
+    q.extreme = draw(0, 7) == 0;
+    q.largest = draw(0, 1) != 0 ? 64 : 128;
+    q.seldom = draw(0, 1) != 0 ? 60 : 0;
+    q.one_multiplier = draw(0, 7) == 0;
+    q.bias = draw(0, 3) != 0;
+    q.zero_point = static_cast<int>(draw(0, 255));
+    q.y_zero_point = draw(0, 2) == 0 ? 0 : 121;
+    check(q);
+  }
+}
+
 TEST_CASE("depthwise convolution with several outputs per channel equals the reference") {
   check({.g = square(7, 8, 16, 3, 1, 8)});
   check({.g = square(7, 5, 15, 3, 2, 5), .out = output::added});

@@ -1,18 +1,11 @@
 #pragma once
 // SPDX-License-Identifier: Apache-2.0
-// Depthwise integer convolution: every channel is its own filter, so a lane is a channel. Four
-// taps' bytes of 4 · lanes channels are interleaved into dwords (eight unpacks) and multiplied four
-// at a time like the matrix kernels' K; the unpacks leave channels in the order that packing
-// restores for free when the codes are stored.
+// Depthwise integer convolution: every channel is its own filter, so a lane is a channel. A unit is
+// one output row times some blocks of channels, walked as depthwise_walk.hpp does; of a thread's
+// rows, a block walks several before the next block does, as these read the same rows of the image.
 //
-// Taps lie in slots of four: three taps, and the second of them again, so that its weight can be
-// split where pairs are added in 16 bits (pair_add.hpp); with vpdpbusd, four taps. A 3×3 filter
-// without dilation takes one group of slots per column, so that an interleaved column serves the
-// three output pixels that it touches; other filters fill slots in order. A unit is one output row
-// times some blocks of channels.
-//
-// Where a 3×3 filter's few channels would leave a register half empty, neighbouring output pixels lie
-// in it side by side: the channels of 2, 4 or 8 pixels are cut into blocks as if they were one pixel's.
+// Several output channels per input channel are brought to the plain case by repeating the bytes of
+// the rows in scratch.
 
 #include <algorithm>
 #include <cstdint>
@@ -20,279 +13,243 @@
 
 #include <ptq/native/depthwise_pack.hpp>
 #include <ptq/native/depthwise_walk.hpp>
-#include <ptq/native/dot.hpp>
-#include <ptq/native/epilogue.hpp>
-#include <ptq/native/gemm.hpp>
 #include <ptq/native/object.hpp>
 
 namespace ptq::native {
 
-#if XSIMD_WITH_AVX2
-/// `Count` pieces of 32 / Count bytes, `step` bytes from one to the next, in one register.
-template <int Count>
-PTQ_ALWAYS_INLINE __m256i load_pieces(const std::uint8_t* p, std::int64_t step) {
-  static_assert(Count == 2 || Count == 4);
-  const auto half = [&](const std::uint8_t* q) PTQ_INLINE_LAMBDA {
-    if constexpr (Count == 2)
-      return _mm_loadu_si128(reinterpret_cast<const __m128i*>(q));
-    else
-      return _mm_unpacklo_epi64(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(q)),
-                                _mm_loadl_epi64(reinterpret_cast<const __m128i*>(q + step)));
-  };
-  return _mm256_inserti128_si256(_mm256_castsi128_si256(half(p)), half(p + Count / 2 * step), 1);
-}
-#endif
+/// A thread's memory.
+template <class Isa>
+struct depthwise_scratch {
+  std::uint8_t* columns = nullptr;     // [room][groups][4] registers
+  std::uint8_t* repeated = nullptr;    // [kernel_h][repeated_pitch] where channels repeat
+  std::int64_t* held = nullptr;        // [kernel_h] rows of all images that lie there
+  const std::uint8_t** row = nullptr;  // [rows_together][groups][4]
 
-template <class S, class Way>
-struct depthwise_kernel {
-  using ints = typename S::ints;
-  static constexpr int width = 4 * S::lanes;
-
-  /// A block's bytes of one pixel. A source of fewer channels than the narrowest register is loaded
-  /// under a mask, or copied where there is none.
-  template <bool Whole>
-  static PTQ_ALWAYS_INLINE ints load(const std::uint8_t* p, const depthwise_run& r) {
-    if constexpr (Whole || S::lanes > 4) return S::load(p);
-    if (r.to.columns == width) return S::load(p);
-#if defined(__AVX512BW__) && defined(__AVX512VL__)
-    if constexpr (width == 16) return _mm_maskz_loadu_epi8(first_lanes(r.to.columns), p);
-#endif
-    std::uint8_t few[width] = {};
-    copy_few<S, largest_part(width)>(few, p, r.to.columns);
-    return S::load(few);
-  }
-
-#if defined(__AVX512BW__) && defined(__AVX512VL__)
-  static PTQ_ALWAYS_INLINE __mmask16 first_lanes(std::int64_t n) {
-    return static_cast<__mmask16>((1u << n) - 1u);
-  }
-#endif
-
-  static PTQ_ALWAYS_INLINE void start(ints* acc, const depthwise_run& r) {
-    unrolled<4>([&](auto v) PTQ_INLINE_LAMBDA {
-      constexpr int j = decltype(v)::value;
-      acc[j] = S::load(r.bias + j * S::lanes);
-    });
-  }
-
-  template <bool Whole>
-  static PTQ_ALWAYS_INLINE void store(const ints* acc, const depthwise_run& r, const epilogue<S>& e,
-                                      std::int64_t pixel) {
-    if (e.rule.what == epilogue_rule::kind::reals) {
-      const ints spilled[4] = {acc[0], acc[1], acc[2],
-                               acc[3]};  // the accumulators stay in registers
-      return store_reals(spilled, r, e, pixel);
+  /// Its parts within `at`, or with none its size in bytes.
+  std::size_t lay(const depthwise_object& d, std::byte* at) {
+    block_layout<Isa> l;
+    const std::size_t columns_at =
+        d.three ? 0 : l.template add<std::uint8_t>(d.room * d.groups * 4 * depthwise_width<Isa>);
+    const std::int64_t copies = d.repeat == 1 ? 0 : d.g.kernel_h;
+    const std::size_t repeated_at = l.template add<std::uint8_t>(copies * repeated_pitch(d));
+    const std::size_t held_at = l.template add<std::int64_t>(copies);
+    const std::size_t row_at = l.template add<const std::uint8_t*>(d.rows_together * 4 * d.groups);
+    if (at) {
+      columns = at_offset<std::uint8_t>(at, columns_at);
+      repeated = at_offset<std::uint8_t>(at, repeated_at);
+      held = at_offset<std::int64_t>(at, held_at);
+      row = at_offset<const std::uint8_t*>(at, row_at);
+      for (std::int64_t i = 0; i < copies; ++i) held[i] = -1;
     }
-    std::uint8_t* y = static_cast<std::uint8_t*>(r.to.dst) + pixel * r.to.stride;
-    ints code[4];
-    if (e.added) {
-      const ints x[4] = {load<Whole>(r.to.residual + pixel * r.to.stride, r), S::zero(), S::zero(),
-                         S::zero()};
-      ints residual[4];
-      S::interleave(x, residual);
-      e.template sums<4>(acc, r.multiplier, residual, code);
-    } else {
-      e.template rounded<4>(acc, r.multiplier, code);
-    }
-    const ints packed = e.packed(code);
-    if constexpr (Whole) {
-      S::store(y, packed);
-    } else {
-#if defined(__AVX512BW__) && defined(__AVX512VL__)
-      if constexpr (width == 16) {
-        const auto lanes = static_cast<__mmask16>(first_lanes(r.to.columns) & ~first_lanes(r.skip));
-        return _mm_mask_storeu_epi8(y, lanes, packed);
+    return l.bytes;
+  }
+  /// Bytes from row to row: eight are written at once.
+  static std::int64_t repeated_pitch(const depthwise_object& d) { return d.g.in_w * d.g.out_c + 8; }
+};
+
+/// What all units of a call share.
+template <class Isa>
+struct depthwise_rows {
+  const depthwise_object& d;
+  const kernels::operands& io;
+  depthwise_scratch<Isa> scratch;
+
+  /// Row `iy` of an image, zero points outside it.
+  PTQ_ALWAYS_INLINE const std::uint8_t* find(std::int64_t image, std::int64_t iy) const {
+    const kernels::conv_geometry& g = d.g;
+    if (iy < 0 || iy >= g.in_h) return d.padding;
+    const std::int64_t row = image * g.in_h + iy;
+    const auto* at = static_cast<const std::uint8_t*>(io.src[0]) + row * g.in_w * g.src_pixel();
+    if (d.repeat == 1) return at;
+    const std::int64_t place = iy / g.dilation_h % g.kernel_h;  // another for each of a window's
+    std::uint8_t* const copy = scratch.repeated + place * scratch.repeated_pitch(d);
+    if (scratch.held[place] != row) repeat(at, copy);
+    scratch.held[place] = row;
+    return copy;
+  }
+  PTQ_ALWAYS_INLINE void repeat(const std::uint8_t* from, std::uint8_t* to) const {
+    const std::int64_t times = d.repeat, channels = d.g.in_c;
+    for (std::int64_t x = 0; x < d.g.in_w; ++x, from += d.g.src_pixel())
+      for (std::int64_t c = 0; c < channels; ++c, to += times) {
+        const std::uint64_t eight = from[c] * std::uint64_t{0x0101010101010101};
+        if (times <= 8)
+          std::memcpy(to, &eight, 8);
+        else
+          std::memset(to, from[c], static_cast<std::size_t>(times));
       }
-#endif
-      std::uint8_t few[width];
-      S::store(few, packed);
-      copy_few<S, largest_part(width)>(y + r.skip, few + r.skip, r.to.columns - r.skip);
+  }
+
+  /// What the slots read for the `n` output rows from `first` on.
+  PTQ_ALWAYS_INLINE void find_rows(std::int64_t first, std::int64_t n) const {
+    const kernels::conv_geometry& g = d.g;
+    const std::uint8_t** at = scratch.row;
+    std::int64_t image = first / g.out_h, oy = first % g.out_h;
+    for (std::int64_t row = 0; row < n; ++row) {
+      const std::int64_t top = oy * g.stride_h - g.pad_top;
+      for (std::int64_t i = 0; i < 4 * d.groups; ++i)
+        *at++ = find(image, top + d.slot[i].kh * g.dilation_h) +
+                d.slot[i].right * g.dilation_w * d.pixel();
+      if (++oy == g.out_h) ++image, oy = 0;
     }
   }
 
-  static PTQ_ALWAYS_INLINE void store_reals(const ints* acc, const depthwise_run& r,
-                                            const epilogue<S>& e, std::int64_t pixel) {
-    float* y = static_cast<float*>(r.to.dst) + pixel * r.to.stride;
-    float lane[width];
-    for (int j = 0; j < 4; ++j)
-      S::store(lane + j * S::lanes, e.real(acc[j], S::load(r.multiplier + j * S::lanes)));
-    for (auto c = static_cast<int>(r.skip); c < r.to.columns; ++c)
-      y[c] = lane[c % 16 / 4 * S::lanes + c / 16 * 4 + c % 4];
-  }
-
-  /// Any filter: slots in order, taps of the run all inside the image or all in the padding.
-  template <bool Whole>
-  static void run_slots(const depthwise_run& given) {
-    const depthwise_run r = given;  // a copy: stores of codes may alias anything that is not local
-    const epilogue<S> e(*r.rule);
-    for (std::int64_t i = 0; i < r.count; ++i) {
-      ints acc[4];
-      start(acc, r);
-      for (std::int64_t g = 0; g < r.groups; ++g) {
-        ints t[4], x[4];
-        unrolled<4>([&](auto v) PTQ_INLINE_LAMBDA {
-          constexpr int j = decltype(v)::value;
-          t[j] = load<Whole>(r.tap[4 * g + j] + i * r.pitch[4 * g + j], r);
-        });
-        S::interleave(t, x);
-        unrolled<4>([&](auto v) PTQ_INLINE_LAMBDA {
-          constexpr int j = decltype(v)::value;
-          acc[j] = multiply_slots<S, Way, j>(acc[j], x[j],
-                                             r.weights + g * depthwise_group_bytes<S, Way>);
-        });
+  /// The `n` output rows from `first` on that were found, one block of channels.
+  PTQ_ALWAYS_INLINE void run(std::int64_t first, std::int64_t n, const depthwise_block& b) const {
+    const kernels::conv_geometry& g = d.g;
+    const std::int64_t dilation = g.dilation_w, pixel = d.pixel();
+    const std::int64_t element = d.rule.what == epilogue_rule::kind::reals ? 4 : 1;
+    const auto walk = walk_of<Isa>(d, b);
+    depthwise_run r;
+    r.conv = &d;
+    r.pitch = dilation * pixel;
+    r.columns = scratch.columns;
+    r.weights = d.weights + b.weights;
+    r.bias = d.bias + b.padded;
+    r.multiplier = d.multiplier + b.padded;
+    r.skip = b.skip;
+    r.to.columns = b.columns;
+    r.to.stride = dilation * g.dst_pixel();
+    for (std::int64_t pass = 0; pass < std::min(dilation, g.out_w); ++pass) {
+      const std::int64_t left = pass * g.stride_w - g.pad_left;
+      // of the columns from `left` on
+      const auto before = [&](std::int64_t x) PTQ_INLINE_LAMBDA {
+        return x > left ? (x - left + dilation - 1) / dilation : 0;
+      };
+      r.offset = left * pixel + b.channel;
+      r.first = before(0);
+      r.last = before(g.in_w);
+      r.pixels = (g.out_w - pass + dilation - 1) / dilation;
+      for (std::int64_t row = 0; row < n; ++row) {
+        const std::int64_t at = ((first + row) * g.out_w + pass) * g.dst_pixel() + b.channel;
+        r.row = scratch.row + row * 4 * d.groups;
+        r.to.dst = static_cast<std::byte*>(io.dst) + at * element;
+        if (io.src[1]) r.to.residual = static_cast<const std::uint8_t*>(io.src[1]) + at;
+        walk(r);
       }
-      store<Whole>(acc, r, e, i);
     }
-  }
-
-  struct three_rows {
-    const std::uint8_t* tap[3];
-    std::int64_t pitch[3];
-  };
-
-  /// A row's bytes of column `x`, and of the columns that `Side` pixels have there.
-  template <bool Whole, int Side>
-  static PTQ_ALWAYS_INLINE ints row_of(const depthwise_run& r, const std::uint8_t* row,
-                                       std::int64_t pitch, std::int64_t x) {
-    const bool inside = x >= 0 && x + (Side - 1) * r.stride < r.in_w;
-    if constexpr (Side == 1) {
-      return load<Whole>(inside ? row + x * pitch : r.padding, r);
-    } else {
-      if (pitch == 0) return S::load(r.padding);
-      if (inside && r.stride == 1) return S::load(row + x * pitch);
-#if XSIMD_WITH_AVX2
-      if constexpr (width == 32)
-        if (inside) return load_pieces<Side>(row + x * pitch, r.stride * pitch);
-#endif
-#if defined(__AVX512BW__)
-      if constexpr (width == 64) {
-        const std::int64_t begin = std::max<std::int64_t>(-x * pitch - r.channel, 0);
-        const std::int64_t end = std::min<std::int64_t>((r.in_w - x) * pitch - r.channel, width);
-        const std::uint64_t lanes = end > begin ? ~0ull >> (width - (end - begin)) << begin : 0;
-        return _mm512_mask_loadu_epi8(S::load(r.padding), lanes, row + x * pitch);
-      }
-#endif
-      std::uint8_t few[width];
-      for (int i = 0; i < Side; ++i, x += r.stride)
-        std::memcpy(few + i * (width / Side), x >= 0 && x < r.in_w ? row + x * pitch : r.padding,
-                    width / Side);
-      return S::load(few);
-    }
-  }
-
-  /// Column `x` of the image, three rows interleaved; padding outside.
-  template <bool Whole, int Side>
-  static PTQ_ALWAYS_INLINE void column(const depthwise_run& r, const three_rows& rows,
-                                       std::int64_t x, ints* out) {
-    ints t[4];
-    unrolled<3>([&](auto v) PTQ_INLINE_LAMBDA {
-      constexpr int j = decltype(v)::value;
-      t[j] = row_of<Whole, Side>(r, rows.tap[j], rows.pitch[j], x);
-    });
-    t[3] = t[1];
-    S::interleave(t, out);
-  }
-
-  template <bool Whole>
-  static PTQ_ALWAYS_INLINE void pixel3(const depthwise_run& r, const epilogue<S>& e, std::int64_t i,
-                                       const ints* a, const ints* b, const ints* c) {
-    ints acc[4];
-    // register by register: with 16 of them, three columns leave room for little else
-    unrolled<4>([&](auto v) PTQ_INLINE_LAMBDA {
-      constexpr int j = decltype(v)::value;
-      ints x = S::load(r.bias + j * S::lanes);
-      x = multiply_slots<S, Way, j>(x, a[j], r.weights);
-      x = multiply_slots<S, Way, j>(x, b[j], r.weights + depthwise_group_bytes<S, Way>);
-      acc[j] = multiply_slots<S, Way, j>(x, c[j], r.weights + 2 * depthwise_group_bytes<S, Way>);
-    });
-    store<Whole>(acc, r, e, i);
-  }
-
-  /// 3×3: neighbours share interleaved columns, two of three at stride 1, one of three at stride 2.
-  template <bool Whole, int Side>
-  static void run_columns(const depthwise_run& given) {
-    const depthwise_run r = given;
-    const epilogue<S> e(*r.rule);
-    const three_rows rows = {{r.tap[0], r.tap[1], r.tap[2]}, {r.pitch[0], r.pitch[1], r.pitch[2]}};
-    ints a[4], b[4];
-    ints c[4] = {S::zero(), S::zero(), S::zero(),
-                 S::zero()};                    // g++ 12 can't see that i > 0 follows
-    const std::int64_t step = Side * r.stride;  // columns from register to register
-    std::int64_t x = r.left;
-    if (step == 1) {
-      column<Whole, Side>(r, rows, x, a);
-      column<Whole, Side>(r, rows, x + 1, b);
-      for (std::int64_t i = 0; i < r.count; i += 3, x += 3) {
-        column<Whole, Side>(r, rows, x + 2, c);
-        pixel3<Whole>(r, e, i, a, b, c);
-        if (i + 1 == r.count) break;
-        column<Whole, Side>(r, rows, x + 3, a);
-        pixel3<Whole>(r, e, i + 1, b, c, a);
-        if (i + 2 == r.count) break;
-        column<Whole, Side>(r, rows, x + 4, b);
-        pixel3<Whole>(r, e, i + 2, c, a, b);
-      }
-      return;
-    }
-    for (std::int64_t i = 0; i < r.count; ++i, x += step) {
-      if (i > 0 && step == 2)
-        for (int j = 0; j < 4; ++j) a[j] = c[j];
-      else
-        column<Whole, Side>(r, rows, x, a);
-      column<Whole, Side>(r, rows, x + 1, b);
-      column<Whole, Side>(r, rows, x + 2, c);
-      pixel3<Whole>(r, e, i, a, b, c);
-    }
-  }
-
-  template <int Side>  // 1; 2 or 4 where registers have 32 bytes, 4 or 8 where they have 64
-  static PTQ_ALWAYS_INLINE void run_side(const depthwise_run& r) {
-    if (r.skip > 0 || r.to.columns < width) return run_columns<false, Side>(r);
-    using walk = depthwise_walk<S, Way>;
-    if constexpr (Side == 1)
-      if (walk::takes(r)) return walk::run(r);
-    if constexpr (Side > 1 && width == 64)
-      if (walk::takes(r)) {
-        const auto at = [&](const std::uint8_t* row, std::int64_t pitch, std::int64_t x)
-                            PTQ_INLINE_LAMBDA { return row_of<true, Side>(r, row, pitch, x); };
-        return epilogue<S>::is_bare(*r.rule) ? walk::template walk_groups<true>(r, at)
-                                             : walk::template walk_groups<false>(r, at);
-      }
-    run_columns<true, Side>(r);
-  }
-
-  static void run(const depthwise_run& r, bool columns3) {
-    if constexpr (width == 32 && register_bytes<typename S::isa> == 32) {
-      if (r.side == 2) return run_side<2>(r);
-      if (r.side == 4) return run_side<4>(r);
-    }
-    if constexpr (width == 64) {
-      if (r.side == 4) return run_side<4>(r);
-      if (r.side == 8) return run_side<8>(r);
-    }
-    if (columns3) return run_side<1>(r);
-    r.skip > 0 || r.to.columns < width ? run_slots<false>(r) : run_slots<true>(r);
   }
 };
 
-template <class Isa, class S>
-PTQ_ALWAYS_INLINE void run_depthwise_width(const depthwise_run& r, bool quads, bool columns3) {
-  if constexpr (has_dpbusd<Isa> || has_pair_add<Isa>)
-    if (quads) return depthwise_kernel<S, native::quads>::run(r, columns3);
-  if constexpr (!has_dpbusd<Isa>) depthwise_kernel<S, pairs>::run(r, columns3);
+/// Units are rows of one set of blocks, then of the next.
+template <class Isa>
+void run_qdepthwise(const void* object, const kernels::operands& io, std::byte* scratch,
+                    work_range range) {
+  const auto& d = *static_cast<const depthwise_object*>(object);
+  depthwise_rows<Isa> rows{d, io, {}};
+  rows.scratch.lay(d, scratch);
+  const std::int64_t all = d.g.batch * d.g.out_h;
+  for (std::int64_t unit = range.begin; unit < range.end;) {
+    const std::int64_t first = unit % all, block = unit / all * d.blocks_per_unit;
+    const std::int64_t n = std::min({d.rows_together, all - first, range.end - unit});
+    rows.find_rows(first, n);
+    for (std::int64_t i = block; i < std::min(block + d.blocks_per_unit, d.blocks); ++i)
+      rows.run(first, n, d.block[i]);
+    unit += n;
+  }
 }
 
-/// The widths of blocks of channels that an ISA has; 16 is the least.
+/// The filter as slot groups: what each slot reads, where each step finds its column, and which
+/// columns a stride needs.
 template <class Isa>
-PTQ_ALWAYS_INLINE void run_depthwise_block(const depthwise_run& r, const depthwise_block& b,
-                                           bool columns3) {
-  if constexpr (register_bytes<Isa> >= 64)
-    if (b.width == 64) return run_depthwise_width<Isa, simd<Isa, 64>>(r, b.quads, columns3);
-  if constexpr (register_bytes<Isa> >= 32)
-    if (b.width == 32) return run_depthwise_width<Isa, simd<Isa, 32>>(r, b.quads, columns3);
-  run_depthwise_width<Isa, simd<Isa, register_bytes<Isa> == 0 ? 0 : 16>>(r, b.quads, columns3);
+void lay_slots(const depthwise_object& d, depthwise_slot* slot, std::int64_t* offset,
+               std::int64_t* every) noexcept {
+  for (std::int64_t i = 0; i < 4 * d.groups; ++i) {
+    depthwise_group tap;
+    slot_tap<Isa>(group_shape<Isa>(d.g, i / 4), i % 4, tap);
+    slot[i] = {static_cast<std::int32_t>(i / 4 * taps_per_group<Isa> + tap.rows),
+               static_cast<std::int32_t>(tap.columns)};
+  }
+  for (std::int64_t i = 0; i < d.groups; ++i) every[i] = d.g.stride_w;
+  for (std::int64_t i = 0; i < d.steps; ++i) {
+    const depthwise_step at = step_at<Isa>(d, i);
+    offset[i] = (at.kw * d.groups + at.group) * 4 * depthwise_width<Isa>;
+    if (at.kw % d.g.stride_w != 0) every[at.group] = 1;
+  }
+}
+
+/// Depthwise convolution, any number of output channels per input channel.
+template <class Isa>
+kernels::prepared prepare_qdepthwise(const kernels::qconv_args& a) {
+  constexpr std::int64_t enough_units = 32;
+  constexpr std::int64_t buffer = 16384;          // bytes: half a first cache, beside the rows
+  constexpr std::int64_t rows_of_image = 131072;  // bytes: a part of a second cache
+  constexpr std::int64_t width = depthwise_width<Isa>;
+  const kernels::conv_geometry& g = a.geometry;
+  depthwise_object d;
+  d.g = g;
+  d.rule = make_rule<Isa>(a.epilogue);
+  d.repeat = g.group_out();
+  d.groups = (g.kernel_h + taps_per_group<Isa> - 1) / taps_per_group<Isa>;
+  const std::int64_t last_columns = group_shape<Isa>(g, d.groups - 1).columns;
+  d.steps = (d.groups - 1) * g.kernel_w + (g.kernel_w + last_columns - 1) / last_columns;
+  d.three = g.kernel_h == 3 && g.kernel_w == 3 && d.rule.plain();
+  d.dense = d.three && g.out_c == 8 && d.repeat == 1 && g.stride_w == 1 && g.dilation_w == 1 &&
+            g.src_pixel() == 8 && g.dst_pixel() == 8;
+  // those of the pixels that are computed at once, twice at least: else most are moved each time
+  d.room = std::max(2 * (g.kernel_w + 4 * g.stride_w), buffer / (d.groups * 4 * width));
+  d.blocks = cut_channels<Isa>(d, nullptr);
+  d.blocks_per_unit = d.blocks;
+  const std::int64_t rows = g.batch * g.out_h;
+  while (d.repeat == 1 && d.blocks_per_unit > 1 &&
+         rows * ((d.blocks + d.blocks_per_unit - 1) / d.blocks_per_unit) < enough_units)
+    d.blocks_per_unit = (d.blocks_per_unit + 1) / 2;
+  const std::int64_t parts = (d.blocks + d.blocks_per_unit - 1) / d.blocks_per_unit;
+  const std::int64_t row_bytes = g.stride_h * g.in_w * g.src_pixel();
+  if (d.repeat == 1) d.rows_together = std::clamp<std::int64_t>(rows_of_image / row_bytes, 1, rows);
+
+  block_layout<Isa> own, packed;
+  own.template add<depthwise_object>(1);
+  const std::size_t blocks_at = own.template add<depthwise_block>(d.blocks);
+  const std::size_t slots_at = own.template add<depthwise_slot>(4 * d.groups);
+  const std::size_t offsets_at = own.template add<std::int64_t>(d.steps);
+  const std::size_t every_at = own.template add<std::int64_t>(d.groups);
+  const std::size_t padding_at = own.template add<std::uint8_t>(g.in_w * d.pixel() + 64);
+  const std::size_t quads_at = packed.template add<std::uint8_t>(d.blocks);
+  const std::size_t weights_at =
+      packed.template add<std::int8_t>(d.blocks * d.steps * (has_dpbusd<Isa> ? 4 : 8) * width);
+  const std::size_t bias_at = packed.template add<std::int32_t>(d.blocks * width);
+  const std::size_t multiplier_at = packed.template add<float>(d.blocks * width);
+
+  kernels::prepared p = blank<Isa>(own, packed, a.packed);
+  if (a.packed.data && a.packed.bytes != packed.bytes) return p;
+  auto* object = object_of<depthwise_object>(p);
+  auto* block = at_offset<depthwise_block>(object, blocks_at);
+  auto* slot = at_offset<depthwise_slot>(object, slots_at);
+  auto* offset = at_offset<std::int64_t>(object, offsets_at);
+  auto* every = at_offset<std::int64_t>(object, every_at);
+  auto* padding = at_offset<std::uint8_t>(object, padding_at);
+  auto* quads = packed_at<std::uint8_t>(p, quads_at);
+  auto* weights = packed_at<std::int8_t>(p, weights_at);
+  auto* bias = packed_at<std::int32_t>(p, bias_at);
+  auto* multiplier = packed_at<float>(p, multiplier_at);
+  std::memset(padding, static_cast<std::uint8_t>(a.x_zero_point),
+              static_cast<std::size_t>(g.in_w * d.pixel() + 64));
+  cut_channels<Isa>(d, block);
+  lay_slots<Isa>(d, slot, offset, every);
+  d.block = block;
+  d.slot = slot;
+  d.offset = offset;
+  d.every = every;
+  d.padding = padding;
+  d.weights = weights;
+  d.bias = bias;
+  d.multiplier = multiplier;
+  std::memcpy(static_cast<void*>(object), &d, sizeof d);
+  for (std::int64_t i = 0; i < d.blocks; ++i) {
+    if (a.packed.data) {
+      block[i].quads = has_dpbusd<Isa> || (has_pair_add<Isa> && quads[i] != 0);
+      continue;
+    }
+    block[i].quads = takes_quads<Isa>(d, block[i], a.weights);
+    quads[i] = block[i].quads ? 1 : 0;
+    pack_depthwise_block<Isa>(d, block[i], a, weights, bias, multiplier);
+  }
+
+  p.run = run_qdepthwise<Isa>;
+  p.units = rows * parts;
+  p.scratch = depthwise_scratch<Isa>{}.lay(d, nullptr);
+  p.name = "depthwise";
+  return p;
 }
 
 }  // namespace ptq::native
-
-#include <ptq/native/depthwise_conv.hpp>

@@ -1,7 +1,15 @@
 #pragma once
 // SPDX-License-Identifier: Apache-2.0
-// What depthwise_conv.hpp prepares: channels cut into blocks, and their weights as the kernels of
-// depthwise.hpp read them.
+// What depthwise.hpp prepares: the taps of a filter as groups of slots, channels cut into blocks,
+// and weights as depthwise_walk.hpp reads them.
+//
+// A slot group is what one dot product takes: four bytes of a channel. The rows of the filter lie
+// in groups one below the other, as many as there are taps in a group (rows of one column). Where
+// fewer rows are left for the last group, it takes neighbouring columns of them instead: one row of
+// a 5×5 filter with vpdpbusd, so that its taps are 5 groups of four rows and 2 of four columns.
+//
+// With vpdpbusd a group has four taps. Where pairs are added in 16 bits it has three, and the second
+// of them again, so that its weight can be split (pair_add.hpp).
 
 #include <algorithm>
 #include <cstdint>
@@ -16,45 +24,111 @@
 
 namespace ptq::native {
 
+/// The registers whose lanes are channels: an ISA's widest.
+template <class Isa>
+using depthwise_lanes = simd<Isa, register_bytes<Isa>>;
+template <class Isa>
+inline constexpr int depthwise_width = 4 * depthwise_lanes<Isa>::lanes;  // bytes
+
+/// Channels that fill one register, or an equal part of it: parts hold the same channels of output
+/// pixels, equal lengths of the row apart.
 struct depthwise_block {
   std::int64_t channel = 0, columns = 0;
   std::int64_t skip = 0;     // leading columns that the block before it stores
   std::int64_t weights = 0;  // offset in bytes
   std::int64_t padded = 0;   // offset into bias and multiplier
-  int width = 16;            // channels of the registers used
-  bool quads = false;        // bytes are multiplied, not 16-bit halves of them
+  int parts = 1;
+  bool quads = false;  // bytes are multiplied, not 16-bit halves of them
 };
 
-/// A slot's tap in the filter; kh < 0: none.
+/// Where a slot reads: a row of the filter's window, and columns to the right of the group's own.
 struct depthwise_slot {
-  std::int32_t kh = -1, kw = 0;
+  std::int32_t kh = 0, right = 0;
 };
 
 struct depthwise_object {
   kernels::conv_geometry g;
   epilogue_rule rule;
-  bool columns3 = false;    // the 3×3 form
-  std::int64_t groups = 1;  // groups of four slots
+  bool three = false;       // 3×3 to plain codes: columns stay in registers
+  bool dense = false;       // parts of a register are neighbouring pixels
   std::int64_t repeat = 1;  // output channels per input channel
-  std::int64_t side = 1;    // output pixels side by side (3×3 only)
-  std::int64_t blocks = 1, blocks_per_unit = 1, parts = 1;
+  std::int64_t groups = 1;  // slot groups of a column
+  std::int64_t steps = 1;   // slot groups of a pixel
+  std::int64_t room = 1;    // columns that the walk's buffer holds
+  std::int64_t blocks = 1, blocks_per_unit = 1;
+  std::int64_t rows_together = 1;  // output rows that a block walks before the next block does
   const depthwise_block* block = nullptr;
-  const depthwise_slot* slot = nullptr;  // [4 · groups]
+  const depthwise_slot* slot = nullptr;  // [groups][4]
+  const std::int64_t* offset = nullptr;  // [steps] bytes from a pixel's first column
+  const std::int64_t* every = nullptr;   // [groups] columns from one that pixels read to the next
   const std::int8_t* weights = nullptr;
   const std::int32_t* bias = nullptr;  // in interleaved order, like the multipliers
   const float* multiplier = nullptr;
-  const std::uint8_t* padding = nullptr;  // 64 zero points
+  const std::uint8_t* padding = nullptr;  // a row of zero points, a register at least
+
+  /// Bytes from pixel to pixel of the rows that walks read.
+  std::int64_t pixel() const { return repeat == 1 ? g.src_pixel() : g.out_c; }
+  std::int64_t taps() const { return g.kernel_h * g.kernel_w; }
 };
 
-/// Bytes of a block's weights per group of slots.
+/// Taps of a slot group: the last slot is one of its own where no pairs are added in 16 bits.
+template <class Isa>
+inline constexpr std::int64_t taps_per_group = has_pair_add<Isa> ? 3 : 4;
+
+/// Rows and columns of the filter that a slot group of a column takes.
+struct depthwise_group {
+  std::int64_t rows, columns;
+};
+template <class Isa>
+PTQ_ALWAYS_INLINE depthwise_group group_shape(const kernels::conv_geometry& g, std::int64_t group) {
+  const std::int64_t rows = std::min(taps_per_group<Isa>, g.kernel_h - taps_per_group<Isa> * group);
+  return {rows, std::min(taps_per_group<Isa> / rows, g.kernel_w)};
+}
+
+/// A slot group of a pixel: a group of the column that is the filter's column `kw`.
+struct depthwise_step {
+  std::int64_t group, kw;
+};
+template <class Isa>
+PTQ_ALWAYS_INLINE depthwise_step step_at(const depthwise_object& d, std::int64_t step) {
+  const std::int64_t group = std::min(step / d.g.kernel_w, d.groups - 1);
+  return {group, (step - group * d.g.kernel_w) * group_shape<Isa>(d.g, group).columns};
+}
+
+/// The tap that a slot takes, as row and column from the group's first; false: it takes none, or
+/// one of another slot's again, which is then the tap returned.
+template <class Isa>
+PTQ_ALWAYS_INLINE bool slot_tap(const depthwise_group& shape, std::int64_t slot,
+                                depthwise_group& tap) {
+  const std::int64_t taps = shape.rows * shape.columns;
+  const bool again = slot >= taps || slot >= taps_per_group<Isa>;
+  if (again) slot = has_pair_add<Isa> && slot == 3 && taps > 1 ? 1 : taps - 1;
+  tap = {slot % shape.rows, slot / shape.rows};
+  return !again;
+}
+
+/// Weights of a slot group of one filter, before any is split.
+template <class Isa>
+PTQ_ALWAYS_INLINE void step_weights(const depthwise_object& d, std::int64_t step,
+                                    const std::int8_t* filter, std::int8_t (&w)[4]) {
+  const depthwise_step at = step_at<Isa>(d, step);
+  const depthwise_group shape = group_shape<Isa>(d.g, at.group);
+  for (std::int64_t i = 0; i < 4; ++i) {
+    depthwise_group tap;
+    const bool own = slot_tap<Isa>(shape, i, tap) && at.kw + tap.columns < d.g.kernel_w;
+    const std::int64_t kh = at.group * taps_per_group<Isa> + tap.rows;
+    w[i] = own ? filter[kh * d.g.kernel_w + at.kw + tap.columns] : std::int8_t{0};
+  }
+}
+
+/// Bytes of a block's weights per slot group.
 template <class S, class Way>
 inline constexpr int depthwise_group_bytes = Way::steps * 16 * S::lanes;
 
-/// Where slot `t` of the group of `channel` (within the block) is packed; widened to 16 bits where
-/// steps are 2.
+/// Where slot `t` of a group of `lane` is packed; widened to 16 bits where steps are 2.
 template <class S, class Way>
-PTQ_ALWAYS_INLINE void put_depthwise_weight(std::int8_t* group, int channel, int t, std::int8_t w) {
-  const int j = channel % 16 / 4, lane = channel / 16 * 4 + channel % 4;
+PTQ_ALWAYS_INLINE void put_depthwise_weight(std::int8_t* group, int column, int t, std::int8_t w) {
+  const int j = column % 16 / 4, lane = column / 16 * 4 + column % 4;
   if constexpr (Way::steps == 1) {
     group[(j * S::lanes + lane) * 4 + t] = w;
   } else {
@@ -63,88 +137,27 @@ PTQ_ALWAYS_INLINE void put_depthwise_weight(std::int8_t* group, int channel, int
   }
 }
 
-/// Taps of a group of slots: the last slot is a tap of its own only with vpdpbusd.
+/// Cuts the output's channels into whole registers and parts of one that cover the rest,
+/// overlapping the block before where they are wider than the rest; returns the count, and fills
+/// `block` if any.
 template <class Isa>
-inline constexpr std::int64_t taps_per_group = has_dpbusd<Isa> ? 4 : 3;
-
-/// Slots of a filter and their order: the tap (kh, kw) of slot s, or −1 where it is empty.
-template <class Isa>
-PTQ_ALWAYS_INLINE std::int64_t depthwise_tap(const depthwise_object& d, std::int64_t slot) {
-  const std::int64_t group = slot / 4;
-  if (d.columns3) return (slot % 4 == 3 ? 1 : slot % 4) * 3 + group;
-  const bool again = taps_per_group<Isa> == 3 && slot % 4 == 3;
-  const std::int64_t t = taps_per_group<Isa> * group + (again ? 1 : slot % 4);
-  return t < d.g.kernel_h * d.g.kernel_w ? t : -1;
-}
-
-/// Weights of a group of slots of one filter, before any is split: a tap met again weighs nothing.
-template <class Isa>
-PTQ_ALWAYS_INLINE void group_weights(const depthwise_object& d, std::int64_t group,
-                                     const std::int8_t* filter, std::int8_t (&w)[4]) {
-  for (int i = 0; i < 4; ++i) {
-    const std::int64_t t = depthwise_tap<Isa>(d, 4 * group + i);
-    const bool again = i == 3 && (d.columns3 || taps_per_group<Isa> == 3);
-    w[i] = t < 0 || again ? std::int8_t{0} : filter[t];
-  }
-}
-
-/// Cuts `channels` into blocks of the widest registers and one that covers the rest, overlapping
-/// the one before it where it is wider than the rest; returns the count, and fills `block` if any.
-template <class Isa>
-std::int64_t cut_channels(std::int64_t channels, std::int64_t groups,
-                          depthwise_block* block) noexcept {
-  constexpr int steps = has_dpbusd<Isa> ? 1 : 2,
-                widest = register_bytes<Isa> < 16 ? 16 : register_bytes<Isa>;
-  std::int64_t n = 0, weights = 0, padded = 0;
+std::int64_t cut_channels(const depthwise_object& d, depthwise_block* block) noexcept {
+  constexpr int width = depthwise_width<Isa>, narrowest = 8;
+  constexpr std::int64_t ways = has_dpbusd<Isa> ? 1 : 2;
+  const std::int64_t channels = d.g.out_c;
+  std::int64_t n = 0;
   for (std::int64_t c = 0; c < channels; ++n) {
     const std::int64_t left = channels - c;
-    int width = 16;
-    while (width < left && 2 * width <= std::min<std::int64_t>(widest, channels)) width *= 2;
-    const std::int64_t columns = std::min<std::int64_t>(width, left);
-    const std::int64_t skip = channels >= width ? width - columns : 0;
-    if (block) block[n] = {c - skip, columns + skip, skip, weights, padded, width, false};
-    weights += groups * steps * 4 * width;
-    padded += width;
+    int part = narrowest;
+    while (part < left && 2 * part <= std::min<std::int64_t>(width, channels)) part *= 2;
+    const std::int64_t columns = std::min<std::int64_t>(part, left);
+    const std::int64_t skip = channels >= part ? part - columns : 0;
+    if (block)
+      block[n] = {c - skip,  columns + skip, skip, n * d.steps * ways * 4 * width,
+                  n * width, width / part,   false};
     c += columns;
   }
   return n;
-}
-
-template <class Isa>
-PTQ_ALWAYS_INLINE void pack_depthwise_weights(std::int8_t* group, const depthwise_block& b,
-                                              int channel, const std::int8_t (&w)[4]) {
-  const auto put = [&]<class S>(S) {
-    for (int t = 0; t < 4; ++t)
-      b.quads ? put_depthwise_weight<S, quads>(group, channel, t, w[t])
-              : put_depthwise_weight<S, pairs>(group, channel, t, w[t]);
-  };
-  if constexpr (register_bytes<Isa> >= 64)
-    if (b.width == 64) return put(simd<Isa, 64>{});
-  if constexpr (register_bytes<Isa> >= 32)
-    if (b.width == 32) return put(simd<Isa, 32>{});
-  put(simd < Isa, register_bytes<Isa> == 0 ? 0 : 16 > {});
-}
-
-/// Pixels side by side, see depthwise.hpp.
-template <class Isa>
-std::int64_t pixels_side_by_side(const depthwise_object& d) noexcept {
-  const kernels::conv_geometry& g = d.g;
-  if (register_bytes<Isa> < 32 || !d.columns3 || d.repeat != 1 || g.dst_pixel() != g.out_c) return 1;
-  // neighbours are loaded as one
-  if ((g.stride_w == 1 || register_bytes<Isa> == 64) && g.src_pixel() != g.in_c) return 1;
-  std::int64_t side = 1;
-  if (register_bytes<Isa> == 32 && (g.out_c == 8 || g.out_c == 16)) side = 32 / g.out_c;
-  if (register_bytes<Isa> == 64 && g.stride_w == 1) {
-    if (g.out_c == 16) side = 4;
-    if (g.out_c == 8 || g.out_c == 24 || g.out_c == 40) side = 8;
-  }
-  return g.out_w >= side ? side : 1;
-}
-
-/// The filter of a block's column.
-inline std::int64_t filter_of(const depthwise_object& d, const depthwise_block& b,
-                              std::int64_t column) noexcept {
-  return d.side == 1 ? b.channel + column : (b.channel + column) % d.g.out_c;
 }
 
 /// Whether a block's weights may be multiplied as bytes.
@@ -153,40 +166,39 @@ bool takes_quads(const depthwise_object& d, const depthwise_block& b,
                  const std::int8_t* filters) noexcept {
   if (has_dpbusd<Isa>) return true;
   if (!has_pair_add<Isa>) return false;
-  const std::int64_t taps = d.g.kernel_h * d.g.kernel_w;
   for (std::int64_t c = b.skip; c < b.columns; ++c)
-    for (std::int64_t group = 0; group < d.groups; ++group) {
+    for (std::int64_t step = 0; step < d.steps; ++step) {
       std::int8_t w[4], slots[4];
-      group_weights<Isa>(d, group, filters + filter_of(d, b, c) * taps, w);
+      step_weights<Isa>(d, step, filters + (b.channel + c) * d.taps(), w);
       if (!split_three({w[0], w[1], w[2]}, slots)) return false;
     }
   return true;
 }
 
-/// What a depthwise convolution's packed memory starts with: its form, and which blocks take quads.
-struct depthwise_form {
-  std::int64_t side = 1, blocks = 0;
-};
-
-/// One block's weights, folded biases and multipliers.
+/// One block's weights, folded biases and multipliers; each part of the register has them all.
 template <class Isa>
 void pack_depthwise_block(const depthwise_object& d, const depthwise_block& b,
                           const kernels::qconv_args& a, std::int8_t* weights, std::int32_t* bias,
                           float* multiplier) noexcept {
-  const std::int64_t taps = d.g.kernel_h * d.g.kernel_w;
-  const int lanes = b.width / 4;
-  const std::int64_t group_bytes = (b.quads ? 1 : 2) * 4 * b.width;
-  for (auto c = static_cast<int>(b.skip); c < b.columns; ++c) {
-    const std::int64_t o = filter_of(d, b, c);
+  using S = depthwise_lanes<Isa>;
+  constexpr int width = depthwise_width<Isa>;
+  const std::int64_t group_bytes = (b.quads ? 1 : 2) * 4 * width;
+  for (int column = 0; column < width; ++column) {
+    const std::int64_t c = column % (width / b.parts);
+    if (c < b.skip || c >= b.columns) continue;
+    const std::int64_t o = b.channel + c;
     std::int32_t sum = 0;
-    for (std::int64_t group = 0; group < d.groups; ++group) {
+    for (std::int64_t step = 0; step < d.steps; ++step) {
       std::int8_t w[4];
-      group_weights<Isa>(d, group, a.weights + o * taps, w);
+      step_weights<Isa>(d, step, a.weights + o * d.taps(), w);
       for (const std::int8_t x : w) sum += x;
-      if (!has_dpbusd<Isa> && b.quads) split_three({w[0], w[1], w[2]}, w);
-      pack_depthwise_weights<Isa>(weights + b.weights + group * group_bytes, b, c, w);
+      if (has_pair_add<Isa> && b.quads) split_three({w[0], w[1], w[2]}, w);
+      std::int8_t* group = weights + b.weights + step * group_bytes;
+      for (int t = 0; t < 4; ++t)
+        b.quads ? put_depthwise_weight<S, quads>(group, column, t, w[t])
+                : put_depthwise_weight<S, pairs>(group, column, t, w[t]);
     }
-    const std::int64_t at = b.padded + c % 16 / 4 * lanes + c / 16 * 4 + c % 4;
+    const std::int64_t at = b.padded + column % 16 / 4 * S::lanes + column / 16 * 4 + column % 4;
     bias[at] = static_cast<std::int32_t>(static_cast<std::uint32_t>(a.bias ? a.bias[o] : 0) -
                                          static_cast<std::uint32_t>(a.x_zero_point) *
                                              static_cast<std::uint32_t>(sum));

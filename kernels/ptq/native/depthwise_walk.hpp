@@ -1,243 +1,190 @@
 #pragma once
 // SPDX-License-Identifier: Apache-2.0
-// The usual case of a 3×3 depthwise filter: whole registers of channels, codes out, stride 1 or 2.
-// One output row is walked column by column, without the other cases' tests.
+// A depthwise convolution along one output row, for one block of channels. Each column of the image
+// is interleaved once: the bytes of a slot group (depthwise_pack.hpp) become a dword for each
+// channel, eight unpacks per group, and serve all the output pixels that they touch. The unpacks
+// leave channels in the order that packing restores for free when the codes are stored.
+//
+// A 3×3 filter's columns stay in registers (depthwise_three.hpp). Those of any other filter lie in a
+// buffer in the first cache, made just before the pixels that read them, so that unpacks run beside
+// products. Neighbouring pixels share the loads of weights.
 
 #include <cstdint>
+#include <cstring>
 
+#include <ptq/native/depthwise_columns.hpp>
 #include <ptq/native/depthwise_pack.hpp>
+#include <ptq/native/depthwise_store.hpp>
+#include <ptq/native/depthwise_three.hpp>
 #include <ptq/native/dot.hpp>
-#include <ptq/native/epilogue.hpp>
-#include <ptq/native/gemm.hpp>
 
 namespace ptq::native {
 
-/// One block's run along an output row.
-struct depthwise_run {
-  const std::uint8_t* const* tap =
-      nullptr;  // [slots] at the run's first pixel (3×3: [rows], at column 0)
-  const std::int64_t* pitch =
-      nullptr;  // [slots] bytes from output pixel to output pixel (3×3: column to column)
-  std::int64_t groups = 1, first = 0, count = 0;
-  std::int64_t in_w = 0, left = 0,
-               stride = 1;  // 3×3 only: image width, column of the first tap of pixel `first`
-  // Pixels side by side: `count` counts groups of them, and a block starts at byte `channel` of one.
-  std::int64_t side = 1, channel = 0;
-  const std::uint8_t* padding = nullptr;
-  const std::int8_t* weights = nullptr;
-  const std::int32_t* bias = nullptr;
-  const float* multiplier = nullptr;
-  const epilogue_rule* rule = nullptr;
-  std::int64_t skip = 0;  // columns not to store
-  tile_target to;         // first pixel; columns of the block
+template <class S, class Way, int Parts, depthwise_output Output>
+struct depthwise_walk : depthwise_pixels<S, Way, Parts, Output> {
+  using base = depthwise_pixels<S, Way, Parts, Output>;
+  using base::base, base::bias, base::many_registers, base::multiplier, base::source, base::to,
+      base::weights, base::width;
+  using typename base::ints;
+
+  /// Pixels that share weights: their accumulators fill half the registers.
+  static constexpr int together = many_registers ? 4 : 2;
+
+  static PTQ_ALWAYS_INLINE void keep(const ints (&x)[4], std::uint8_t* at) {
+    unrolled<4>([&](auto v) PTQ_INLINE_LAMBDA {
+      S::store(at + decltype(v)::value * width, x[decltype(v)::value]);
+    });
+  }
+
+  /// Of slot group g, the columns from `column` to `end` that pixels read, to where they lie from
+  /// `at` on.
+  PTQ_ALWAYS_INLINE void make_columns(const depthwise_run& r, std::int64_t g, std::int64_t column,
+                                      std::int64_t end, std::uint8_t* at) const {
+    const std::int64_t step = r.conv->every[g], entry = r.conv->groups * 4 * width;
+    const depthwise_slot* slot = r.conv->slot + 4 * g;
+    // the last slot, but for one that is another's again, is the rightmost
+    const std::int64_t right = slot[taps_per_group<typename S::isa> - 1].right;
+    const std::uint8_t* const* row = r.row + 4 * g;
+    const std::uint8_t* const from[4] = {row[0], row[1], row[2], row[3]};
+    const std::int64_t inner = source.first_inside(0), outer = source.last_inside(right);
+    std::int64_t place = source.to(column);
+    at += column * entry;
+    while (column < end) {
+      ints t[4], out[4];
+      if (column < inner || column >= outer) {
+        if (Parts == 1 && right == 0) {
+          unrolled<4>([&](auto v) PTQ_INLINE_LAMBDA { out[decltype(v)::value] = source.padding; });
+          keep(out, at);
+        } else {
+          make_border(r, g, column, at);
+        }
+        column += step, place += step * source.pitch, at += step * entry;
+        continue;
+      }
+      const std::int64_t stop = end < outer ? end : outer;
+      for (; column < stop; column += step, place += step * source.pitch, at += step * entry) {
+        unrolled<4>([&](auto v) PTQ_INLINE_LAMBDA {
+          t[decltype(v)::value] = source.at(from[decltype(v)::value], place);
+        });
+        S::interleave(t, out);
+        keep(out, at);
+      }
+    }
+  }
+  /// A column some of which is beside the image; apart from the others, which need the registers.
+  [[gnu::noinline]] static void make_border(const depthwise_run& r, std::int64_t g,
+                                            std::int64_t column, std::uint8_t* at) {
+    const depthwise_columns<S, Parts> source(r);
+    ints t[4], out[4];
+    for (int j = 0; j < 4; ++j)
+      t[j] = source.anywhere(r.row[4 * g + j], column, r.conv->slot[4 * g + j].right);
+    S::interleave(t, out);
+    keep(out, at);
+  }
+
+  /// `Count` neighbours, `pixel` the first; from: its first column in the buffer.
+  template <int Count>
+  PTQ_ALWAYS_INLINE void pixels(const depthwise_object& d, const std::uint8_t* from,
+                                std::int64_t pixel) const {
+    const std::int64_t next = source.stride * d.groups * 4 * width, steps = d.steps;
+    const std::int64_t* offset = d.offset;
+    const std::int8_t* w = weights;
+    ints acc[Count][4];
+    unrolled<4>([&](auto v) PTQ_INLINE_LAMBDA { this->template start<decltype(v)::value>(acc); });
+    for (std::int64_t step = 0; step < steps; ++step, w += depthwise_group_bytes<S, Way>) {
+      const std::uint8_t* x = from + offset[step];
+      unrolled<4>([&](auto v) PTQ_INLINE_LAMBDA {
+        constexpr int j = decltype(v)::value;
+        this->template add_group<j>(acc, w, [&](auto p) PTQ_INLINE_LAMBDA {
+          return S::load(x + decltype(p)::value * next + j * width);
+        });
+      });
+    }
+    unrolled<4>([&](auto v) PTQ_INLINE_LAMBDA {
+      to.template complete<decltype(v)::value>(acc, multiplier);
+    });
+    unrolled<Count>([&](auto p) PTQ_INLINE_LAMBDA {
+      to.put(acc[decltype(p)::value], pixel + decltype(p)::value);
+    });
+  }
+
+  PTQ_ALWAYS_INLINE void walk(const depthwise_run& r) const {
+    const depthwise_object& d = *r.conv;
+    const std::int64_t stride = source.stride, entry = d.groups * 4 * width;
+    std::uint8_t* const buffer = r.columns;
+    std::int64_t begin = 0, made = 0;  // columns in the buffer: [begin, made)
+    for (std::int64_t pixel = 0; pixel < to.place.count;) {
+      const std::int64_t rest = to.place.count - pixel;
+      const std::int64_t n = rest >= together ? together : rest >= 2 ? 2 : 1;
+      const std::int64_t first = pixel * stride, end = first + (n - 1) * stride + d.g.kernel_w;
+      if (made < first) made = first;  // columns that a stride leaves out
+      if (end - begin > d.room) {
+        std::memmove(buffer, buffer + (first - begin) * entry,
+                     static_cast<std::size_t>((made - first) * entry));
+        begin = first;
+      }
+      for (std::int64_t g = 0; g < d.groups; ++g) {
+        std::int64_t column = d.every[g] == 1 ? made : first;
+        while (column < made) column += stride;
+        make_columns(r, g, column, end, buffer + (4 * g * width - begin * entry));
+      }
+      made = end;
+      const std::uint8_t* from = buffer + (first - begin) * entry;
+      if (together > 2 && n == together)
+        pixels<together>(d, from, pixel);
+      else if (n == 2)
+        pixels<2>(d, from, pixel);
+      else
+        pixels<1>(d, from, pixel);
+      pixel += n;
+    }
+  }
+
+  [[gnu::noinline]] static void run(const depthwise_run& r) { depthwise_walk(r).walk(r); }
 };
 
-/// acc + one group of slots of register J; x: its interleaved activations.
-template <class S, class Way, int J>
-PTQ_ALWAYS_INLINE typename S::ints multiply_slots(typename S::ints acc, typename S::ints x,
-                                                  const std::int8_t* w) {
-  unrolled<Way::steps>([&](auto s) PTQ_INLINE_LAMBDA {
-    constexpr int step = decltype(s)::value;
-    const auto weights = S::load(w + (J * Way::steps + step) * 4 * S::lanes);
-    if constexpr (Way::steps == 1)
-      acc = S::dot4(acc, x, weights);
-    else
-      acc = S::dot2(acc, S::template split<step>(x), weights);
-  });
-  return acc;
+using depthwise_walk_function = void (*)(const depthwise_run&);
+
+template <class S, class Way, int Parts, depthwise_output Output>
+PTQ_ALWAYS_INLINE depthwise_walk_function walk_to(const depthwise_object& d) {
+  if constexpr (Output != depthwise_output::any) {
+    using three = depthwise_three<S, Way, Parts, Output>;
+    if (d.steps == 1) return three::run_single;
+    if constexpr (three::width / Parts == 8)
+      if (d.dense) return three::run_dense;
+    if (d.three)
+      return d.g.stride_w == 1   ? three::template run<1>
+             : d.g.stride_w == 2 ? three::template run<2>
+                                 : three::template run<3>;
+  }
+  return depthwise_walk<S, Way, Parts, Output>::run;
 }
 
-template <class S, class Way>
-struct depthwise_walk {
-  using ints = typename S::ints;
-  static constexpr int width = 4 * S::lanes;
-
-  /// Columns of three rows, one after the other, padding beside the image.
-  struct walking_columns {
-    const std::uint8_t* tap[3];
-    std::int64_t pitch[3], x, in_w;
-    ints padding;
-
-    PTQ_ALWAYS_INLINE explicit walking_columns(const depthwise_run& r)
-        : x(r.left), in_w(r.in_w), padding(S::load(r.padding)) {
-      unrolled<3>([&](auto v) PTQ_INLINE_LAMBDA {
-        constexpr int j = decltype(v)::value;
-        tap[j] = r.tap[j] + r.left * r.pitch[j];
-        pitch[j] = r.pitch[j];
-      });
-    }
-    PTQ_ALWAYS_INLINE void next(ints* out) {
-      const bool inside = static_cast<std::uint64_t>(x++) < static_cast<std::uint64_t>(in_w);
-      if (inside) {
-        const ints middle = in_register(S::load(tap[1]));
-        const ints t[4] = {in_register(S::load(tap[0])), middle, in_register(S::load(tap[2])),
-                           middle};
-        S::interleave(t, out);
-      } else {
-        unrolled<4>([&](auto v) PTQ_INLINE_LAMBDA { out[decltype(v)::value] = padding; });
-      }
-      unrolled<3>([&](auto v) PTQ_INLINE_LAMBDA {
-        constexpr int j = decltype(v)::value;
-        tap[j] += pitch[j];
-      });
-    }
+/// The walk of a block's parts and weights, and of what becomes of its results.
+template <class Isa>
+PTQ_ALWAYS_INLINE depthwise_walk_function walk_of(const depthwise_object& d,
+                                                  const depthwise_block& b) {
+  using S = depthwise_lanes<Isa>;
+  using enum depthwise_output;
+  const auto with = [&]<class Way, int Parts>(Way, constant<Parts>) PTQ_INLINE_LAMBDA {
+    if (!d.rule.plain()) return walk_to<S, Way, Parts, any>(d);
+    if constexpr (Parts == 1)
+      if (epilogue<S>::is_bare(d.rule)) return walk_to<S, Way, Parts, bare>(d);
+    return walk_to<S, Way, Parts, codes>(d);
   };
-
-  /// Of a run, what all its pixels share: local, as stores of codes may alias anything else.
-  struct shared {
-    const std::int8_t* weights;
-    const std::int32_t* bias;
-    const float* multiplier;
-    std::int64_t stride;
+  const auto way = [&]<class Way>(Way w) PTQ_INLINE_LAMBDA {
+    if constexpr (depthwise_width<Isa> >= 64)
+      if (b.parts == 8) return with(w, constant<8>{});
+    if constexpr (depthwise_width<Isa> >= 32)
+      if (b.parts == 4) return with(w, constant<4>{});
+    return b.parts == 2 ? with(w, constant<2>{}) : with(w, constant<1>{});
   };
-
-  /// Neighbouring pixels: the columns of pixel p are those from p · Stride on.
-  template <int Stride, bool Bare, int Columns>
-  static PTQ_ALWAYS_INLINE void pixels(const shared& r, const epilogue<S>& e, std::uint8_t*& y,
-                                       const ints* const (&column)[Columns]) {
-    constexpr int count = (Columns - 3) / Stride + 1;
-    ints acc[count][4], code[4];
-    unrolled<4>([&](auto v) PTQ_INLINE_LAMBDA {
-      constexpr int j = decltype(v)::value;
-      const ints bias = in_register(S::load(r.bias + j * S::lanes));
-      unrolled<count>([&](auto p) PTQ_INLINE_LAMBDA { acc[decltype(p)::value][j] = bias; });
-      unrolled<3>([&](auto k) PTQ_INLINE_LAMBDA {
-        constexpr int tap = decltype(k)::value;
-        const std::int8_t* w = r.weights + tap * depthwise_group_bytes<S, Way>;
-        if constexpr (count == 1) {
-          acc[0][j] = multiply_slots<S, Way, j>(acc[0][j], column[tap][j], w);
-        } else {
-          const ints both = in_register(S::load(w + j * width));
-          unrolled<count>([&](auto p) PTQ_INLINE_LAMBDA {
-            constexpr int pixel = decltype(p)::value;
-            acc[pixel][j] = S::dot4(acc[pixel][j], column[pixel * Stride + tap][j], both);
-          });
-        }
-      });
-    });
-    unrolled<count>([&](auto p) PTQ_INLINE_LAMBDA {
-      e.template rounded<4, false>(acc[decltype(p)::value], r.multiplier, code);
-      S::store(y, e.template packed<Bare>(code));
-      y += r.stride;
-    });
-  }
-
-  /// Two pixels share the loads of weights where 32 registers hold both.
-  static constexpr bool pixel_pairs = register_bytes<typename S::isa> == 64 && Way::steps == 1;
-
-  /// Two at a time, where there are 32 registers, halve the loads.
-  template <int Stride, bool Bare>
-  static void walk_columns(const depthwise_run& run) {
-    const shared r = {run.weights, run.bias, run.multiplier, run.to.stride};
-    const epilogue<S> e(*run.rule);
-    walking_columns from(run);
-    auto* y = static_cast<std::uint8_t*>(run.to.dst);
-    std::int64_t left = run.count;
-    ints a[4], b[4], c[4];
-    from.next(a);
-    if constexpr (pixel_pairs && Stride == 1) {
-      ints d[4];
-      from.next(b);
-      for (; left >= 2; left -= 2) {
-        from.next(c);
-        from.next(d);
-        pixels<1, Bare>(r, e, y, {a, b, c, d});
-        if ((left -= 2) < 2) {
-          if (left == 0) return;
-          from.next(a);
-          return pixels<1, Bare>(r, e, y, {c, d, a});
-        }
-        from.next(a);
-        from.next(b);
-        pixels<1, Bare>(r, e, y, {c, d, a, b});
-      }
-      if (left == 0) return;
-      from.next(c);
-      pixels<1, Bare>(r, e, y, {a, b, c});
-    } else if constexpr (pixel_pairs) {
-      ints d[4], f[4];
-      for (; left >= 2; left -= 2) {
-        from.next(b);
-        from.next(c);
-        from.next(d);
-        from.next(f);
-        pixels<2, Bare>(r, e, y, {a, b, c, d, f});
-        unrolled<4>([&](auto v)
-                        PTQ_INLINE_LAMBDA { a[decltype(v)::value] = f[decltype(v)::value]; });
-      }
-      if (left == 0) return;
-      from.next(b);
-      from.next(c);
-      pixels<2, Bare>(r, e, y, {a, b, c});
-    } else if constexpr (Stride == 1) {
-      from.next(b);
-      for (;;) {
-        from.next(c);
-        pixels<1, Bare>(r, e, y, {a, b, c});
-        if (--left == 0) return;
-        from.next(a);
-        pixels<1, Bare>(r, e, y, {b, c, a});
-        if (--left == 0) return;
-        from.next(b);
-        pixels<1, Bare>(r, e, y, {c, a, b});
-        if (--left == 0) return;
-      }
-    } else {
-      for (;;) {
-        from.next(b);
-        from.next(c);
-        pixels<2, Bare>(r, e, y, {a, b, c});
-        if (--left == 0) return;
-        from.next(b);
-        from.next(a);
-        pixels<2, Bare>(r, e, y, {c, b, a});
-        if (--left == 0) return;
-      }
-    }
-  }
-
-  /// Pixels side by side, stride 1: a register holds a block's bytes of one group of them, and its
-  /// columns are the groups one and two pixels further on.
-  ///
-  /// at  (row, bytes from pixel to pixel, column) → the bytes there, also beside the image
-  template <bool Bare, class Border>
-  static void walk_groups(const depthwise_run& run, Border at) {
-    const shared r = {run.weights, run.bias, run.multiplier, run.to.stride};
-    const epilogue<S> e(*run.rule);
-    auto* y = static_cast<std::uint8_t*>(run.to.dst);
-    const std::int64_t reach = run.side + 1;  // from a group's first column to its last
-    const std::uint8_t* const row[3] = {run.tap[0], run.tap[1], run.tap[2]};
-    const std::int64_t pitch[3] = {run.pitch[0], run.pitch[1], run.pitch[2]};
-    std::int64_t x = run.left;
-    for (std::int64_t i = 0; i < run.count; ++i, x += run.side) {
-      const bool inside = x >= 0 && x + reach < run.in_w;
-      ints column[3][4];
-      unrolled<3>([&](auto k) PTQ_INLINE_LAMBDA {
-        constexpr int tap = decltype(k)::value;
-        ints t[4];
-        unrolled<3>([&](auto v) PTQ_INLINE_LAMBDA {
-          constexpr int j = decltype(v)::value;
-          t[j] = in_register(inside ? S::load(row[j] + (x + tap) * pitch[j])
-                                    : at(row[j], pitch[j], x + tap));
-        });
-        t[3] = t[1];
-        S::interleave(t, column[tap]);
-      });
-      pixels<1, Bare>(r, e, y, {column[0], column[1], column[2]});
-    }
-  }
-
-  static PTQ_ALWAYS_INLINE bool takes(const depthwise_run& r) {
-    return r.rule->what == epilogue_rule::kind::codes && !r.rule->guarded && r.stride <= 2;
-  }
-
-  static PTQ_ALWAYS_INLINE void run(const depthwise_run& r) {
-    const bool bare = epilogue<S>::is_bare(*r.rule);
-    if (r.stride == 1)
-      bare ? walk_columns<1, true>(r) : walk_columns<1, false>(r);
-    else
-      bare ? walk_columns<2, true>(r) : walk_columns<2, false>(r);
-  }
-};
+  if constexpr (has_dpbusd<Isa>)
+    return way(quads{});
+  else if constexpr (has_pair_add<Isa>)
+    return b.quads ? way(quads{}) : way(pairs{});
+  else
+    return way(pairs{});
+}
 
 }  // namespace ptq::native

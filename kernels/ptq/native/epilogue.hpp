@@ -25,6 +25,9 @@ struct epilogue_rule {
   float y_high = 255;
   std::int32_t least_code = 0, most_code = 255;  // of what is stored
   bool guarded = false;                          // a product or sum may leave int32
+
+  /// Codes without residual whose products fit int32.
+  PTQ_ALWAYS_INLINE bool plain() const { return what == kind::codes && !guarded; }
 };
 
 /// b − zero_point · Σw. May wrap on the way: only the whole sum of products has to fit.

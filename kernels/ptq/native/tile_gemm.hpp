@@ -68,9 +68,11 @@ struct tile_results {
 /// Rows that are requantized at once, of one run.
 inline constexpr int tile_rows_at_once = 4;
 
-/// Requantizes whole rows of codes with nothing added, what most layers end with: all that it needs
-/// is in registers. Bare: codes from 0 to 255 with zero point 0, unguarded.
-template <class Isa, int Vectors, bool Bare>
+/// What becomes of whole rows of codes. Bare: from 0 to 255 with zero point 0, unguarded.
+enum class code_kind { bare, plain, added };
+
+/// Requantizes whole rows of codes, what most layers end with: all that it needs is in registers.
+template <class Isa, int Vectors, code_kind Kind>
 struct code_requantizer {
   using S = simd<Isa, register_bytes<Isa>>;
   using ints = typename S::ints;
@@ -79,6 +81,7 @@ struct code_requantizer {
   const float* multiplier;
   const std::int32_t* sums;
   std::uint8_t* y;
+  const std::uint8_t* residual;
   const std::int64_t stride, run, gap;
   std::int64_t rows, left;
 
@@ -87,11 +90,26 @@ struct code_requantizer {
         multiplier(r.multiplier),
         sums(r.sums),
         y(static_cast<std::uint8_t*>(r.to.dst)),
+        residual(r.to.residual),
         stride(r.to.stride),
         run(r.run),
         gap(r.gap),
         rows(r.rows),
         left(r.left) {}
+
+  /// A row's codes for `pack`; `x`: the residual's.
+  PTQ_ALWAYS_INLINE void codes_of(const ints* acc, const std::uint8_t* x, ints* code) const {
+    if constexpr (Kind == code_kind::added) {
+      ints other[Vectors];
+      unrolled<Vectors>([&](auto v) PTQ_INLINE_LAMBDA {
+        constexpr int at = decltype(v)::value;
+        other[at] = S::load_codes(x + at * S::lanes);
+      });
+      e.template sums<Vectors>(acc, multiplier, other, code);
+    } else {
+      e.template rounded<Vectors, Kind != code_kind::bare>(acc, multiplier, code);
+    }
+  }
 
   PTQ_ALWAYS_INLINE void operator()(std::int64_t chunks) {
     for (; chunks > 0 && rows > 0; --chunks) {
@@ -105,16 +123,17 @@ struct code_requantizer {
           acc[at] = S::load(sums + (first * Vectors + at) * S::lanes);
         });
         unrolled<together>([&](auto i) PTQ_INLINE_LAMBDA {
-          constexpr int at = decltype(i)::value * Vectors;
-          e.template rounded<Vectors, !Bare>(acc + at, multiplier, code + at);
+          constexpr int row = first + decltype(i)::value, at = decltype(i)::value * Vectors;
+          codes_of(acc + at, residual + (row < count ? row : first) * stride, code + at);
         });
-        const ints packed = e.template packed<Bare>(code);
+        const ints packed = e.template packed<Kind == code_kind::bare>(code);
         unrolled<together>([&](auto i) PTQ_INLINE_LAMBDA {
           constexpr int row = first + decltype(i)::value, at = decltype(i)::value * Vectors;
           if (row < count) S::template store_codes<Vectors, at>(y + row * stride, packed);
         });
       });
       y += count * stride;
+      if constexpr (Kind == code_kind::added) residual += count * stride;
       rows -= count;
       left -= count;
       sums += (count + (left == 0 ? gap : 0)) * Vectors * tile_side;
@@ -167,12 +186,14 @@ PTQ_ALWAYS_INLINE void with_requantizer(tile_results& r, F f) {
   static_assert(S::lanes == tile_side);
   if (r.rows == 0) return f([](std::int64_t) PTQ_INLINE_LAMBDA {});
   const epilogue_rule& rule = *r.rule;
-  if (rule.what != epilogue_rule::kind::codes || r.row_terms || r.to.columns != Vectors * S::lanes)
+  if (rule.what == epilogue_rule::kind::reals || r.row_terms || r.to.columns != Vectors * S::lanes)
     return f([&](std::int64_t chunks)
                  PTQ_INLINE_LAMBDA { requantize_any<Isa, Vectors>(r, chunks); });
+  if (rule.what == epilogue_rule::kind::codes_added)
+    return f(code_requantizer<Isa, Vectors, code_kind::added>(r));
   if (epilogue<S>::is_bare(rule) && !rule.guarded)
-    return f(code_requantizer<Isa, Vectors, true>(r));
-  f(code_requantizer<Isa, Vectors, false>(r));
+    return f(code_requantizer<Isa, Vectors, code_kind::bare>(r));
+  f(code_requantizer<Isa, Vectors, code_kind::plain>(r));
 }
 template <class Isa, int Vectors>
 void requantize(tile_results& r) {

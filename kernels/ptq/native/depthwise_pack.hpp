@@ -67,8 +67,8 @@ struct depthwise_object {
   const std::uint8_t* padding = nullptr;  // a row of zero points, a register at least
 
   /// Bytes from pixel to pixel of the rows that walks read.
-  std::int64_t pixel() const { return repeat == 1 ? g.src_pixel() : g.out_c; }
-  std::int64_t taps() const { return g.kernel_h * g.kernel_w; }
+  PTQ_ALWAYS_INLINE std::int64_t pixel() const { return repeat == 1 ? g.src_pixel() : g.out_c; }
+  PTQ_ALWAYS_INLINE std::int64_t taps() const { return g.kernel_h * g.kernel_w; }
 };
 
 /// Taps of a slot group: the last slot is one of its own where no pairs are added in 16 bits.

@@ -24,7 +24,7 @@ set(may_save core kernels data lower)
 set(may_execute core graph kernels data lower)
 set(may_fuse core graph fold)
 set(may_fold core graph lower)
-set(may_report core graph quantize)
+set(may_report core graph kernels quantize)
 # Parts of the quantize stage that run networks.
 set(may_recovery core graph data calibrate execute kernels lower quantize)
 

@@ -194,8 +194,11 @@ kernels::prepared prepare_qdepthwise(const kernels::qconv_args& a) {
          rows * ((d.blocks + d.blocks_per_unit - 1) / d.blocks_per_unit) < enough_units)
     d.blocks_per_unit = (d.blocks_per_unit + 1) / 2;
   const std::int64_t parts = (d.blocks + d.blocks_per_unit - 1) / d.blocks_per_unit;
-  const std::int64_t row_bytes = g.stride_h * g.in_w * g.src_pixel();
-  if (d.repeat == 1) d.rows_together = std::clamp<std::int64_t>(rows_of_image / row_bytes, 1, rows);
+  // in bytes of the image; a saved geometry may have no columns or any stride
+  const std::int64_t row_bytes =
+      std::max<std::int64_t>(std::min(g.stride_h, g.in_h) * g.in_w * g.src_pixel(), 1);
+  if (d.repeat == 1)
+    d.rows_together = std::max<std::int64_t>(std::min(rows_of_image / row_bytes, rows), 1);
 
   block_layout<Isa> own, packed;
   own.template add<depthwise_object>(1);

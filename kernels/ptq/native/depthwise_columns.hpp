@@ -70,41 +70,47 @@ PTQ_ALWAYS_INLINE typename S::ints load_parts(const std::uint8_t* const (&p)[Par
   if constexpr (Parts == 1) {
     return S::load(p[0]);
   } else {
+    constexpr bool in_memory = requires(typename S::ints x) { x.v[0]; };  // plain C++
 #if XSIMD_WITH_SSE2
-    const auto sixteen = [&](int i) PTQ_INLINE_LAMBDA -> __m128i {  // bytes, from piece i on
-      if constexpr (part > 8) return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p[i]));
-      if (few < 8) [[unlikely]]
-        return _mm_set_epi64x(static_cast<long long>(few_bytes<S>(p[i + 1], few)),
-                              static_cast<long long>(few_bytes<S>(p[i], few)));
-      double low, high;
-      std::memcpy(&low, p[i], sizeof low);
-      std::memcpy(&high, p[i + 1], sizeof high);
-      return _mm_castpd_si128(_mm_set_pd(high, low));
-    };
-    if constexpr (width == 16) {
-      return sixteen(0);
-    } else {
-#if XSIMD_WITH_AVX2
-      constexpr int other = part > 8 ? 16 / part : 2;  // pieces of 16 bytes
-      const auto thirty_two = [&](int i) PTQ_INLINE_LAMBDA -> __m256i {
-        if constexpr (part == 32) return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p[i]));
-        return _mm256_inserti128_si256(_mm256_castsi128_si256(sixteen(i)), sixteen(i + other), 1);
+    if constexpr (!in_memory) {
+      const auto sixteen = [&](int i) PTQ_INLINE_LAMBDA -> __m128i {  // bytes, from piece i on
+        if constexpr (part > 8) return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p[i]));
+        if (few < 8) [[unlikely]]
+          return _mm_set_epi64x(static_cast<long long>(few_bytes<S>(p[i + 1], few)),
+                                static_cast<long long>(few_bytes<S>(p[i], few)));
+        double low, high;
+        std::memcpy(&low, p[i], sizeof low);
+        std::memcpy(&high, p[i + 1], sizeof high);
+        return _mm_castpd_si128(_mm_set_pd(high, low));
       };
-      if constexpr (width == 32) {
-        return thirty_two(0);
+      if constexpr (width == 16) {
+        return sixteen(0);
       } else {
+#if XSIMD_WITH_AVX2
+        constexpr int other = part > 8 ? 16 / part : 2;  // pieces of 16 bytes
+        const auto thirty_two = [&](int i) PTQ_INLINE_LAMBDA -> __m256i {
+          if constexpr (part == 32)
+            return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p[i]));
+          return _mm256_inserti128_si256(_mm256_castsi128_si256(sixteen(i)), sixteen(i + other), 1);
+        };
+        if constexpr (width == 32) {
+          return thirty_two(0);
+        } else {
 #if XSIMD_WITH_AVX512BW
-        return _mm512_inserti64x4(_mm512_castsi256_si512(thirty_two(0)), thirty_two(Parts / 2), 1);
+          return _mm512_inserti64x4(_mm512_castsi256_si512(thirty_two(0)), thirty_two(Parts / 2),
+                                    1);
+#endif
+        }
 #endif
       }
+    } else
 #endif
+        if constexpr (in_memory) {
+      std::uint8_t all[width] = {};
+      for (int i = 0; i < Parts; ++i)
+        std::memcpy(all + i * part, p[i], static_cast<std::size_t>(few < part ? few : part));
+      return S::load(all);
     }
-#else
-    std::uint8_t all[width] = {};
-    for (int i = 0; i < Parts; ++i)
-      std::memcpy(all + i * part, p[i], static_cast<std::size_t>(few < part ? few : part));
-    return S::load(all);
-#endif
   }
 }
 

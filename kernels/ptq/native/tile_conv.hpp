@@ -183,7 +183,9 @@ void run_tile_conv(const void* object, const kernels::operands& io, std::byte* s
 /// u8 · s8 convolution by tiles, see qconv_args; bit-equal to reference::qconv.
 template <class Isa>
 kernels::prepared prepare_tile_conv(const kernels::qconv_args& a) {
-  const kernels::conv_geometry& g = a.geometry;
+  kernels::conv_geometry g = a.geometry;
+  const bool empty = g.batch == 0 || g.out_h == 0 || g.out_w == 0;
+  if (empty) g.batch = g.out_h = g.out_w = 1;  // to be planned: nothing of it runs
   tile_conv_object c;
   c.source = choose_source<Isa>(g, a.x_zero_point);
   c.rule = make_rule<Isa>(a.epilogue);
@@ -224,7 +226,7 @@ kernels::prepared prepare_tile_conv(const kernels::qconv_args& a) {
   }
   std::memcpy(static_cast<void*>(object), &c, sizeof c);
   p.run = run_tile_conv<Isa>;
-  p.units = c.parts * c.panel_groups;
+  p.units = empty ? 0 : c.parts * c.panel_groups;
   p.scratch = static_cast<std::size_t>((c.source.bytes(c.lines) + 63) / 64 * 64);
   const char* names[] = {"gemm, tiles", "padded conv, tiles", "window gemm, tiles"};
   p.name = names[static_cast<int>(c.source.by)];

@@ -47,7 +47,10 @@ struct tile_conv_object {
 /// Whether tiles are worth it: by time per product, vpdpbusd 128 a cycle at best, tdpbusd 1024 of
 /// 64 bytes by 16 columns. Doesn't depend on the number of rows: packed weights serve any.
 PTQ_ALWAYS_INLINE bool tiles_pay(const kernels::conv_geometry& g) {
-  return g.kernel_h * g.kernel_w * g.group_in() >= 16 && g.group_out() >= 4;
+  constexpr std::int64_t farthest = 4096;  // rows and columns; padded images grow with them
+  return g.kernel_h * g.kernel_w * g.group_in() >= 16 && g.group_out() >= 4 &&
+         g.kernel_h * g.dilation_h <= farthest && g.kernel_w * g.dilation_w <= farthest &&
+         g.stride_h <= farthest && g.stride_w <= farthest;
 }
 
 /// Units small enough for several threads; neighbouring ones are done together. Their weights, and

@@ -47,9 +47,10 @@ void fill_padded(const tile_source& s, const std::uint8_t* image, std::int64_t f
   const auto pad = [&](std::uint8_t* at, std::int64_t pixels) PTQ_INLINE_LAMBDA {
     if (pixels > 0) std::memset(at, s.zero_point, static_cast<std::size_t>(pixels * s.pixel));
   };
-  for (std::int64_t p = 0; p < g.stride_h * g.stride_w; ++p) {
-    const std::int64_t row_phase = p / g.stride_w, column_phase = p % g.stride_w;
-    if (!s.is_read(row_phase, column_phase)) continue;
+  const std::int64_t columns = s.image_columns();
+  for (std::int64_t p = 0; p < s.image_rows() * columns; ++p) {
+    const std::int64_t row_phase = tile_source::phase(p / columns, g.dilation_h, g.stride_h);
+    const std::int64_t column_phase = tile_source::phase(p % columns, g.dilation_w, g.stride_w);
     std::uint8_t* row = to + p * s.image_bytes(most);
     // columns [begin, end) of the image's rows are pixels
     const std::int64_t x0 = column_phase - g.pad_left;

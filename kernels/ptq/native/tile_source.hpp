@@ -42,6 +42,19 @@ struct tile_source {
   std::int64_t pitch = 1;                 // padded: pixels of an image row
   std::int64_t reach_h = 0, reach_w = 0;  // padded: rows and pixels beyond a unit's own
 
+  /// Images of an axis: the phases of its taps repeat after as many taps.
+  static PTQ_ALWAYS_INLINE std::int64_t images(std::int64_t taps, std::int64_t dilation,
+                                               std::int64_t stride) {
+    std::int64_t period = 1;
+    while (period < taps && phase(period, dilation, stride) != 0) ++period;
+    return period;
+  }
+  PTQ_ALWAYS_INLINE std::int64_t image_rows() const {
+    return images(g.kernel_h, g.dilation_h, g.stride_h);
+  }
+  PTQ_ALWAYS_INLINE std::int64_t image_columns() const {
+    return images(g.kernel_w, g.dilation_w, g.stride_w);
+  }
   /// Phase of tap `i` of an axis, and its distance there.
   static PTQ_ALWAYS_INLINE std::int64_t phase(std::int64_t i, std::int64_t dilation,
                                               std::int64_t stride) {
@@ -105,22 +118,12 @@ struct tile_source {
     return std::min((most + 3) / 4, tile_side);
   }
 
-  /// Whether an image (of the phases) has taps.
-  PTQ_ALWAYS_INLINE bool is_read(std::int64_t row_phase, std::int64_t column_phase) const {
-    bool row = false, column = false;
-    for (std::int64_t i = 0; i < g.kernel_h; ++i)
-      row |= phase(i, g.dilation_h, g.stride_h) == row_phase;
-    for (std::int64_t i = 0; i < g.kernel_w; ++i)
-      column |= phase(i, g.dilation_w, g.stride_w) == column_phase;
-    return row && column;
-  }
-
   /// Scratch of a unit of `lines` lines (padded) or rows (windows); a tile may read rows beyond.
   PTQ_ALWAYS_INLINE std::int64_t bytes(std::int64_t lines) const {
     if (by == way::direct) return 0;
     const std::int64_t beyond = tile_block_rows * pixel + 64;
     if (by == way::windows) return lines * pixel + beyond;
-    return g.stride_h * g.stride_w * image_bytes(lines) + beyond;
+    return image_rows() * image_columns() * image_bytes(lines) + beyond;
   }
 };
 
@@ -159,17 +162,16 @@ PTQ_ALWAYS_INLINE tile_source choose_source(const kernels::conv_geometry& g,
   s.reach_w = tile_source::distance(g.kernel_w - 1, g.dilation_w, g.stride_w);
   // what rows of an image share: columns left of the source image, and as many right of it
   s.pitch = g.out_w;
-  for (std::int64_t p = 0; p < g.stride_w; ++p) {
-    std::int64_t last = -1;  // the farthest tap of the phase
-    for (std::int64_t i = 0; i < g.kernel_w; ++i)
-      if (tile_source::phase(i, g.dilation_w, g.stride_w) == p)
-        last = tile_source::distance(i, g.dilation_w, g.stride_w);
-    if (last < 0) continue;
-    std::int64_t left = 0, right = 0;
-    const std::int64_t columns = g.out_w + last;
-    while (left < columns && left * g.stride_w + p < g.pad_left) ++left;
-    while (right < columns && (columns - 1 - right) * g.stride_w + p - g.pad_left >= g.in_w)
-      ++right;
+  for (std::int64_t i = 0; i < s.image_columns(); ++i) {
+    const std::int64_t p = tile_source::phase(i, g.dilation_w, g.stride_w);
+    const std::int64_t last = i + (g.kernel_w - 1 - i) / s.image_columns() * s.image_columns();
+    const std::int64_t columns = g.out_w + tile_source::distance(last, g.dilation_w, g.stride_w);
+    // columns below `begin` lie left of the image, those from `end` on right of it
+    const std::int64_t begin = g.pad_left > p ? (g.pad_left - p + g.stride_w - 1) / g.stride_w : 0;
+    const std::int64_t end =
+        std::max<std::int64_t>(g.in_w + g.pad_left - p + g.stride_w - 1, 0) / g.stride_w;
+    const std::int64_t left = std::min(begin, columns),
+                       right = std::max<std::int64_t>(columns - end, 0);
     s.pitch = std::max(s.pitch, columns - std::min(left, right));
   }
   return s;

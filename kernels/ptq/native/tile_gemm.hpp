@@ -124,7 +124,9 @@ struct code_requantizer {
         });
         unrolled<together>([&](auto i) PTQ_INLINE_LAMBDA {
           constexpr int row = first + decltype(i)::value, at = decltype(i)::value * Vectors;
-          codes_of(acc + at, residual + (row < count ? row : first) * stride, code + at);
+          const std::uint8_t* x = residual;
+          if constexpr (Kind == code_kind::added) x += (row < count ? row : first) * stride;
+          codes_of(acc + at, x, code + at);
         });
         const ints packed = e.template packed<Kind == code_kind::bare>(code);
         unrolled<together>([&](auto i) PTQ_INLINE_LAMBDA {

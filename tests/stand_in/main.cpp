@@ -66,8 +66,9 @@ struct problem {
   std::int64_t batch = 1;
 };
 
+/// Returns the algorithm.
 template <class Isa>
-void check(const problem& s, output result = output::codes) {
+std::string check(const problem& s, output result = output::codes) {
   conv_geometry g;
   const std::int64_t pad = s.dilation * (s.kernel / 2), reach = s.dilation * (s.kernel - 1);
   g.batch = s.batch;
@@ -116,6 +117,7 @@ void check(const problem& s, output result = output::codes) {
                               << " stride " << s.stride << " groups " << s.groups << " output "
                               << static_cast<int>(result));
   CHECK(run(fast, io, bytes) == run(reference::qconv(a), io, bytes));
+  return fast.name;
 }
 
 template <class Isa>
@@ -233,9 +235,12 @@ void check_wide(const conv_geometry& g, int highest) {
   std::mt19937 random(11);
   const auto number = [&](int low, int high) {
     const int pick = static_cast<int>(random() % 8);
-    return pick == 0 ? low : pick == 1 ? high : low + static_cast<int>(random() % static_cast<unsigned>(high - low + 1));
+    return pick == 0   ? low
+           : pick == 1 ? high
+                       : low + static_cast<int>(random() % static_cast<unsigned>(high - low + 1));
   };
-  std::vector<std::int16_t> w(static_cast<std::size_t>(g.out_c * g.kernel_h * g.kernel_w * g.group_in()));
+  std::vector<std::int16_t> w(
+      static_cast<std::size_t>(g.out_c * g.kernel_h * g.kernel_w * g.group_in()));
   for (auto& v : w) v = static_cast<std::int16_t>(number(-highest - 1, highest));
   std::vector<X> x(static_cast<std::size_t>(g.in_h * g.in_w * g.in_c));
   constexpr int top = sizeof(X) == 2 ? 65535 : 255;
@@ -255,8 +260,16 @@ void check_wide(const conv_geometry& g, int highest) {
 }  // namespace
 
 TEST_CASE_TEMPLATE("wide convolution equals the reference", Isa, plain, vnni_256, vnni_512, amx) {
-  const conv_geometry image{.in_h = 6, .in_w = 7, .in_c = 5, .out_h = 6, .out_w = 7, .out_c = 21,
-                            .kernel_h = 3, .kernel_w = 3, .pad_top = 1, .pad_left = 1};
+  const conv_geometry image{.in_h = 6,
+                            .in_w = 7,
+                            .in_c = 5,
+                            .out_h = 6,
+                            .out_w = 7,
+                            .out_c = 21,
+                            .kernel_h = 3,
+                            .kernel_w = 3,
+                            .pad_top = 1,
+                            .pad_left = 1};
   auto deep = image;
   deep.in_c = 33;
   deep.out_c = 70;
@@ -307,6 +320,19 @@ TEST_CASE("few rows, neighbouring images and units by tiles equal the reference"
                     .batch = 3},
                    side % 2 ? output::codes : output::reals);
   check<amx>({.h = 70, .w = 9, .in = 64, .out = 96, .kernel = 3, .batch = 2});  // several copies
+  // images of a stride in another order than their phases
+  for (const std::int64_t stride : {2, 3})
+    for (const std::int64_t dilation : {1, 2, 3})
+      for (const std::int64_t kernel : {5, 7}) {
+        const problem p{.h = 33,
+                        .w = 31,
+                        .in = 64,
+                        .out = 24,
+                        .kernel = kernel,
+                        .stride = stride,
+                        .dilation = dilation};
+        CHECK(check<amx>(p) == "padded conv, tiles");
+      }
   check<amx>({.h = 33, .w = 34, .in = 3, .out = 40, .kernel = 7, .stride = 2, .batch = 2});
   check<amx>({.h = 5, .w = 5, .in = 512, .out = 600, .kernel = 3});  // panels in several units
   CHECK(tiles::dots > 0);

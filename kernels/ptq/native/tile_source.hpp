@@ -7,7 +7,7 @@
 //             on the right of the one above, so that a tile's rows lie at equal distances across the
 //             ends of image rows: of the rows of a product few (for 3×3 one per image row) are no
 //             results. Where the stride is s, columns and rows that lie s apart become neighbours:
-//             s · s images, of which each tap reads one
+//             images, at most s · s, of which each tap reads one
 //   windows   few channels: all taps of a pixel are copied behind each other
 // K is a sequence of runs of contiguous bytes, each cut into steps; where a run doesn't divide, its
 // last step begins earlier and weighs nothing twice.
@@ -97,8 +97,7 @@ struct tile_source {
         r.w_step = w_step;
         r.depth = in;
         r.taps = joins ? (g.kernel_w - w + w_step - 1) / w_step : 1;
-        const std::int64_t image =
-            phase(h, g.dilation_h, g.stride_h) * g.stride_w + phase(w, g.dilation_w, g.stride_w);
+        const std::int64_t image = h % image_rows() * image_columns() + w % image_columns();
         r.offset = image * image_bytes(lines) + (distance(h, g.dilation_h, g.stride_h) * pitch +
                                                  distance(w, g.dilation_w, g.stride_w)) *
                                                     pixel;
@@ -142,8 +141,8 @@ PTQ_ALWAYS_INLINE tile_source choose_source(const kernels::conv_geometry& g,
   const std::int64_t bytes = g.kernel_h * g.kernel_w * g.group_in();
   s.by = way::padded;
   const bool lines = g.stride_w == 1 && g.src_pixel() == g.in_c;  // whole lines are copied
-  const std::int64_t padded =
-      s.steps() * tiles * g.groups + g.stride_h * g.stride_w * ((lines ? 0 : 4) + g.in_c / 32);
+  const std::int64_t padded = s.steps() * tiles * g.groups +
+                              s.image_rows() * s.image_columns() * ((lines ? 0 : 4) + g.in_c / 32);
   const std::int64_t copied = g.kernel_h * (3 + (g.kernel_w * g.group_in() + 31) / 32);
   const std::int64_t windows = ((bytes + 63) / 64 * tiles + copied) * g.groups;
   if (!single && windows < padded) {

@@ -25,11 +25,11 @@
 namespace ptq::kernels {
 
 /// What an entry has packed: weights, bias and multipliers as its kernel reads them. Aligned to 64 bytes, free of
-/// pointers, and equal for equal weights whatever batch, in_h, in_w, out_h and out_w are (m of a matrix product). Passed
-/// back to the same entry it takes the place of what it was packed from, and is read where it lies: in a mapped file,
-/// say. It may come from an untrusted file: an entry checks its size and every number in it that is an address, and
-/// returns no function where it doesn't fit. An entry that knows no packed memory leaves prepared::packed empty, and
-/// returns no function where weights are null.
+/// pointers, and equal for equal weights whatever batch, in_h, in_w, out_h and out_w are (m of a product): these may only
+/// choose between forms. Passed back to its entry, in any form and for any extents, it takes the place of what it was
+/// packed from, and is read where it lies, say in a mapped file. It may come from an untrusted file: an entry checks its
+/// size and every address in it, and returns no function where it doesn't fit. An entry that knows no packed memory
+/// leaves prepared::packed empty, and returns no function where weights are null.
 struct packed_memory {
   const std::byte* data = nullptr;
   std::size_t bytes = 0;

@@ -24,7 +24,7 @@ inline kernels::prepared keeping(kernels::prepared k, std::shared_ptr<const void
   return k;
 }
 
-/// Whether the entry's packed memory is of one form for all batches and extents: the table's own are.
+/// Whether the entry takes its packed memory for any batch and extents: the table's own do.
 template <class Args>
 bool shares_packed(entry_field<Args> field) {
   return packs_weights<Args> && position_of<Args>(field) < position_of<kernels::conv_args>(&kernels::kernel_table::fast_conv);

@@ -96,9 +96,8 @@ __attribute__((target("avx2"))) inline std::int32_t avx2_rounds() {
   for (int i = 0; i < rounds; ++i) {
     PTQ_PEAK_UNROLL
     for (auto& s : sum) {
-      __m256i product = _mm256_maddubs_epi16(a, b);
-      asm volatile("" : "+x"(product));  // else equal chains become one
-      s = _mm256_add_epi32(s, _mm256_madd_epi16(product, one));
+      asm volatile("" : "+x"(a));  // else equal products become one
+      s = _mm256_add_epi32(s, _mm256_madd_epi16(_mm256_maddubs_epi16(a, b), one));
     }
   }
   PTQ_PEAK_UNROLL

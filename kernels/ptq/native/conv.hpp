@@ -24,6 +24,7 @@
 #include <ptq/native/conv_rows.hpp>
 #include <ptq/native/depthwise.hpp>
 #include <ptq/native/gemm.hpp>
+#include <ptq/native/integer_winograd.hpp>
 #include <ptq/native/object.hpp>
 #include <ptq/native/tile_conv.hpp>
 
@@ -284,6 +285,8 @@ kernels::prepared qconv(const kernels::qconv_args& a) {
   if (a.geometry.depthwise()) return prepare_qdepthwise<Isa>(a);
   if constexpr (Isa::has_tiles)
     if (tiles_pay(a.geometry)) return prepare_tile_conv<Isa>(a);
+  if constexpr (integer_winograd::there<Isa>)
+    if (integer_winograd::takes<Isa>(a)) return integer_winograd::prepare<Isa>(a);
   return prepare_qconv<Isa>(a);
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Algorithms for CPUs that the tests may not have: the integer kernels of avx_vnni, avx512_vnni and
-// amx_int8, the library's templates over the stand-ins of isas.hpp. A program of its own, because it
-// is compiled for AVX2.
+// amx_int8, the library's templates over the stand-ins of isas.hpp, and what only AVX2 has. A program of
+// its own, because it is compiled for AVX2.
 #define DOCTEST_CONFIG_IMPLEMENT
 #include <doctest/doctest.h>
 
@@ -159,6 +159,17 @@ TEST_CASE_TEMPLATE("convolution equals the reference", Isa, vnni_256, vnni_512, 
   check<Isa>({1, 1, 257, 255});
   check<Isa>({7, 7, 24, 12, 3, 2, 4});
   check<Isa>({6, 6, 6, 6, 3, 1, 3});
+}
+
+// AVX2 needs no stand-in; here a sanitizer sees it on every machine.
+TEST_CASE("exact Winograd equals the reference") {
+  for (const std::int64_t c : {16, 17, 33, 64})
+    for (const std::int64_t side : {6, 8, 13})
+      for (const auto result : {output::codes, output::added, output::reals}) {
+        CHECK(check<native::avx2>({side, side + 1, c, 40, 3}, result) == "exact Winograd 4x4");
+        const problem spread{.h = side, .w = 9, .in = c, .out = 71, .kernel = 3, .apart = 3, .batch = 2};
+        CHECK(check<native::avx2>(spread, result) == "exact Winograd 4x4");
+      }
 }
 
 TEST_CASE_TEMPLATE("depthwise convolution equals the reference", Isa, vnni_256, vnni_512) {

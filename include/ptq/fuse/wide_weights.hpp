@@ -42,8 +42,11 @@ inline std::optional<std::vector<std::int32_t>> centred_codes(const value& v) {
       inner *= static_cast<std::size_t>(t.dims()[a]);
   }
   const auto channels = q.zero_point.size();
-  for (std::size_t i = 0; i < codes.size(); ++i)
-    codes[i] -= q.zero_point[channels == 1 ? 0 : i / inner % channels];
+  if (channels == 1) inner = codes.size();
+  for (std::size_t first = 0, channel = 0; first < codes.size(); first += inner, ++channel) {
+    const std::int32_t zero = q.zero_point[channel % channels];
+    for (std::size_t i = first; i < first + inner; ++i) codes[i] -= zero;
+  }
   return codes;
 }
 
@@ -69,12 +72,19 @@ class weight_splitter {
  private:
   static constexpr std::int32_t least = -128, most = 127;
 
+  /// Signed bytes around 0, as they should be.
+  static bool is_settled(const value& w) {
+    return w.constant && w.quant && w.constant->type() == dtype::s8 &&
+           std::all_of(w.quant->zero_point.begin(), w.quant->zero_point.end(), [](auto z) { return z == 0; });
+  }
+
   /// Rewrites n; the node to put before it, one without outputs where there is none to put.
   std::optional<node> split(node& n) {
     const auto* c = std::get_if<op::conv>(&n.what);
     const auto* m = std::get_if<op::matmul>(&n.what);
     if ((!c && !m) || n.inputs.size() < 2 || n.inputs[0] == none || n.inputs[1] == none) return {};
     const value w = g_[n.inputs[1]];  // a copy: values are added below
+    if (is_settled(w)) return {};
     const auto codes = centred_codes(w);
     if (!codes || !g_[n.inputs[0]].quant || !g_[n.inputs[0]].shaped) return {};
     const auto [low, high] = std::minmax_element(codes->begin(), codes->end());

@@ -3,6 +3,7 @@
 // What convolutions and matrix products with constant weights share: when they may run in integers, the requantization
 // multipliers, and the residual add that their epilogue takes over.
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <initializer_list>
@@ -53,21 +54,26 @@ template <class = void>
 std::optional<tensor> centred_weights(const emitter& e, value_id weights) {
   const auto& q = *e.at(weights).quant;
   const tensor& codes = *e.constant(weights);
-  std::size_t inner = 1;
+  const bool centred = std::all_of(q.zero_point.begin(), q.zero_point.end(), [](auto z) { return z == 0; });
+  if (centred && codes.type() == dtype::s8) return codes;
+  // Codes in a row share a zero point.
+  std::size_t run = q.per_channel() ? 1 : static_cast<std::size_t>(codes.size());
   for (int a = codes.dims().rank() - 1; a > q.axis && q.per_channel(); --a)
-    inner *= static_cast<std::size_t>(codes.dims()[a]);
+    run *= static_cast<std::size_t>(codes.dims()[a]);
   tensor wide(dtype::s16, codes.dims()), narrow(dtype::s8, codes.dims());
   auto to = wide.mutable_view<std::int16_t>();
   auto small = narrow.mutable_view<std::int8_t>();
   std::int32_t low = 0, high = 0;
   const auto fill = [&](auto from) {
-    for (std::size_t i = 0; i < from.size(); ++i) {
-      const auto c = q.per_channel() ? i / inner % q.zero_point.size() : 0;
-      const std::int32_t w = from[i] - q.zero_point[c];
-      low = std::min(low, w);
-      high = std::max(high, w);
-      to[i] = static_cast<std::int16_t>(w);
-      small[i] = static_cast<std::int8_t>(w);
+    for (std::size_t first = 0, channel = 0; first < from.size(); first += run, ++channel) {
+      const std::int32_t zero = q.zero_point[q.per_channel() ? channel % q.zero_point.size() : 0];
+      for (std::size_t i = first; i < first + run; ++i) {
+        const std::int32_t w = from[i] - zero;
+        low = std::min(low, w);
+        high = std::max(high, w);
+        to[i] = static_cast<std::int16_t>(w);
+        small[i] = static_cast<std::int8_t>(w);
+      }
     }
   };
   if (codes.type() == dtype::s8)

@@ -116,6 +116,11 @@ TEST_CASE("exact Winograd: packed memory serves images of any size, and none of 
       run_split(shared, io, 2);
       CHECK(y == expected);
     }
+    qconv_args empty = a;
+    empty.geometry.batch = 0;
+    empty.packed = first.packed;
+    empty.weights = nullptr;
+    CHECK(table->qconv(empty).units == 0);
     qconv_args cut = a;
     cut.packed = {first.packed.data, first.packed.bytes - 64};
     cut.weights = nullptr;

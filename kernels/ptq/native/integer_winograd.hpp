@@ -237,10 +237,11 @@ kernels::prepared prepare(const kernels::qconv_args& a) {
   constexpr std::int64_t cached_bytes = 384 << 10, step = gemm_shape<Isa>::rows(panel_vectors<Isa>);
   std::int64_t fit = cached_bytes / (2 * products * o.pitch);
   if (fit < 2 * step) fit = 2 * step;
-  o.blocks = (o.tiles + fit - 1) / fit;
-  o.block = ((o.tiles + o.blocks - 1) / o.blocks + step - 1) / step * step;
+  const std::int64_t parts = o.tiles > fit ? (o.tiles + fit - 1) / fit : 1;
+  o.block = ((o.tiles + parts - 1) / parts + step - 1) / step * step;
   if (o.block > o.tiles) o.block = o.tiles;
-  o.blocks = (o.tiles + o.block - 1) / o.block;
+  if (o.block < 1) o.block = 1;
+  o.blocks = (o.tiles + o.block - 1) / o.block;  // 0 where there is no image
   constexpr std::int64_t columns = panel_vectors<Isa> * lanes<Isa>, unit_columns = 64;
   o.panels = (g.out_c + columns - 1) / columns;
   o.panels_per_unit = columns < unit_columns ? unit_columns / columns : 1;

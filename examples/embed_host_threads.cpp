@@ -2,6 +2,8 @@
 // A program that owns its threads lends them to the executor: its parallel-for replaces ours.
 //   embed_host_threads examples/models/fashion_resnet.onnx
 
+#include <ptq/compiled.hpp>
+#include <ptq/dispatch.hpp>
 #include <ptq/ptq.hpp>
 
 #include <algorithm>
@@ -24,7 +26,7 @@ void host_parallel_for(int workers, const std::function<void(int)>& body) {
 int main(int argc, char** argv) try {
   if (argc != 2) return 2;
   const ptq::graph network = ptq::fuse(ptq::fold(ptq::import_model(argv[1])));
-  const ptq::program program = ptq::lower(network, ptq::native_kernels());
+  const ptq::program program = ptq::lower(network, ptq::dispatched_kernels());
   // A program is immutable and may be shared; each session has the memory of one run at a time.
   ptq::session alone(program);
   ptq::session lent(program, {.threads = 2, .workers = host_parallel_for});

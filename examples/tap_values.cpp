@@ -2,6 +2,8 @@
 // Samples from a lambda, and a look at every value while the network runs:
 //   tap_values examples/models/fashion_resnet.onnx
 
+#include <ptq/compiled.hpp>
+#include <ptq/dispatch.hpp>
 #include <ptq/ptq.hpp>
 
 #include <algorithm>
@@ -23,7 +25,7 @@ int main(int argc, char** argv) try {
     return ptq::sample(image);
   };
   // keep_values: nothing is fused away, so the tap sees the value of every node.
-  ptq::runner run(network, ptq::native_kernels(), {.keep_values = true});
+  ptq::runner run(network, ptq::dispatched_kernels(), {.keep_values = true});
   for (auto source = images; auto s = source.next();)
     run.run(*s, [](const ptq::tapped& t) {
       if (t.type != ptq::dtype::f32) return;

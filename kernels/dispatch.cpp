@@ -42,29 +42,37 @@ bool cpu_has_avx_vnni() {
 }
 #endif
 
-/// All tables, best first. __builtin_cpu_supports asks the operating system for the registers too.
+/// What this CPU runs. __builtin_cpu_supports asks the operating system for the registers too.
+struct supported_isas {
+  bool portable = true, sse41 = false, avx2 = false, avx_vnni = false, avx512 = false,
+       avx512_vnni = false, amx_int8 = false;
+
+  supported_isas() {
+#if defined(__x86_64__) || defined(_M_X64)
+    __builtin_cpu_init();
+    sse41 = __builtin_cpu_supports("sse4.1");
+    avx2 = sse41 && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    avx_vnni = avx2 && cpu_has_avx_vnni();
+    avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+             __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+             __builtin_cpu_supports("avx512cd");
+    avx512_vnni = avx512 && __builtin_cpu_supports("avx512vnni");
+    amx_int8 = avx512_vnni && kernels::request_amx();
+#endif
+  }
+};
+
+/// The tables that were built, best first.
 struct choices {
   std::array<kernels::kernel_table, 7> tables;
   std::vector<built_kernel> built;
   std::vector<const kernels::kernel_table*> available;
 
   choices() {
-#if defined(__x86_64__) || defined(_M_X64)
-    __builtin_cpu_init();
-    const bool sse41 = __builtin_cpu_supports("sse4.1");
-    const bool avx2 = sse41 && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-    const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") &&
-                        __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
-                        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512cd");
-    const bool avx512_vnni = avx512 && __builtin_cpu_supports("avx512vnni");
-    add(isa::amx_int8, avx512_vnni && kernels::request_amx());
-    add(isa::avx512_vnni, avx512_vnni);
-    add(isa::avx512, avx512);
-    add(isa::avx_vnni, avx2 && cpu_has_avx_vnni());
-    add(isa::avx2, avx2);
-    add(isa::sse41, sse41);
-#endif
-    add(isa::portable, true);
+    const supported_isas cpu;
+#define PTQ_ISA(name) add(isa::name, cpu.name);
+    PTQ_BUILT_ISAS  // by the build: an entry for each, best first
+#undef PTQ_ISA
   }
   choices(const choices&) = delete;  // tables are pointed at
 

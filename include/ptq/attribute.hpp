@@ -273,8 +273,9 @@ class meter {
 /// data     with a known count; a dozen samples tell the costly layers
 /// throws   data_error if there are no samples
 /// cost     three inferences of every sample for each layer and value
-inline attribution attribute(const graph& real, const graph& codes, const kernels::kernel_table& table,
-                             const samples& data, const attribute_options& o = {}) {
+template <class = void>
+attribution attribute(const graph& real, const graph& codes, const kernels::kernel_table& table, const samples& data,
+                      const attribute_options& o = {}) {
   if (data.count().value_or(0) == 0)
     throw data_error("attribute: samples: expected at least 1, got none, or a stream without a count");
   return attributing::meter(real, codes, table, data, o).run();

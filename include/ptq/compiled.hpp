@@ -37,11 +37,27 @@ extern template void export_model(const graph&, const std::filesystem::path&,
 extern template accuracy_control_result quantize_with_accuracy_control(
     const graph&, const kernels::kernel_table&, samples, const labelled_samples&,
     const accuracy_control_options&);
+extern template attribution attribute(const graph&, const graph&, const kernels::kernel_table&,
+                                      const samples&, const attribute_options&);
 
-// What stages call and programs may: it is the JSON library and <regex> that take the time.
+// What stages call and programs may: every operator's shapes and emission, the JSON library and <regex> take the time.
+extern template std::vector<inferred> infer_node(const graph&, const node&, const partial_values&);
+extern template inference_result infer_elements(graph);
+extern template std::vector<tensor> evaluate(const graph&, const node&);
+extern template graph extracted(graph, const graph_cut&);
 extern template nlohmann::json json(const report&);
 extern template std::vector<std::string> quantization::ignored_nodes(const graph&,
                                                                      const ignored_scope&);
+namespace kernels {
+extern template const kernel_table& reference_kernels();
+}
+namespace lowering {
+extern template void resolve_shapes(graph&);
+}
+namespace quantization {
+extern template placement place(const graph&, const quantize_options&,
+                         const std::map<std::string, std::string>&);
+}
 namespace calibration {
 extern template void save(const artefact&, const std::filesystem::path&);
 extern template artefact load(const std::filesystem::path&);

@@ -89,3 +89,47 @@ TEST_CASE("packed weights outlive what they were first packed for, and differ wh
   CHECK(std::memcmp(changed.data(), execute(p, x)[0].data(), changed.byte_count()) != 0);
 #endif
 }
+
+#ifdef PTQ_TEST_DISPATCH
+namespace {
+
+/// A convolution whose sums times multipliers leave int32, as its own entry and as a saved program makes it.
+void check_amplifying(const kernels::conv_geometry& g, const kernels::kernel_table& table) {
+  const std::vector<std::int8_t> weights(static_cast<std::size_t>(lowering::weight_count(g)), 127);
+  const std::vector<std::uint8_t> x(static_cast<std::size_t>(g.batch * g.in_h * g.in_w * g.in_c), 255);
+  const std::vector<float> multiplier(static_cast<std::size_t>(g.out_c), 1e4f);
+  kernels::qconv_args a{.geometry = g, .weights = weights.data(), .epilogue = {.multiplier = multiplier}};
+  const auto run = [&](const kernels::prepared& p) {
+    std::vector<std::uint8_t> y(static_cast<std::size_t>(g.batch * g.out_h * g.out_w * g.out_c), 1);
+    kernels::operands io;
+    io.src[0] = x.data();
+    io.dst = y.data();
+    p.run(p.object.get(), io, allocate_aligned(p.scratch).get(), {0, p.units});
+    return y;
+  };
+  const std::vector<std::uint8_t> expected(static_cast<std::size_t>(g.batch * g.out_h * g.out_w * g.out_c), 255);
+  const auto made = table.qconv(a);
+  CHECK(run(made) == expected);
+  REQUIRE(made.packed.data);
+  const auto recipe = lowering::recipe_of(&kernels::kernel_table::qconv, a, made);
+  auto saved = *static_cast<const kernels::qconv_args*>(recipe->arguments.get());
+  CHECK(saved.epilogue.multiplier.empty());
+  saved.packed = made.packed;
+  CHECK(run(table.qconv(saved)) == expected);
+}
+
+}  // namespace
+
+TEST_CASE("sums that leave int32 when multiplied saturate where packed memory stands for the multipliers") {
+  const kernels::conv_geometry matrix{.in_w = 40, .in_c = 64, .out_w = 40, .out_c = 32};
+  const kernels::conv_geometry three{.in_h = 12, .in_w = 12, .in_c = 64, .out_h = 10, .out_w = 10, .out_c = 64,
+                                     .kernel_h = 3, .kernel_w = 3};
+  kernels::conv_geometry depthwise = three;
+  depthwise.groups = 64;
+  for (const auto* table : available_kernels())
+    for (const auto& g : {matrix, three, depthwise}) {
+      INFO(table->isa << " " << g.kernel_h << "x" << g.kernel_w << " groups " << g.groups);
+      check_amplifying(g, *table);
+    }
+}
+#endif

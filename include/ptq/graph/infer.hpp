@@ -34,7 +34,8 @@ namespace ptq {
 /// known    elements of small integer values by id, as far as they are known; may be empty
 /// throws   shape_error `infer: node 'name' (op): what: expected X, got Y` if operands contradict
 /// each other
-inline std::vector<inferred> infer_node(const graph& g, const node& n, const partial_values& known);
+template <class = void>
+std::vector<inferred> infer_node(const graph& g, const node& n, const partial_values& known);
 
 /// A graph whose values carry types and extents, and what is known of small integer values.
 struct inference_result {
@@ -42,7 +43,8 @@ struct inference_result {
   partial_values known;
 };
 /// infer, returning the known elements too: fold turns complete ones into constants.
-inline inference_result infer_elements(graph g);
+template <class = void>
+inference_result infer_elements(graph g);
 
 /// The graph with type, dims and shaped of every value filled in. An extent that can't be inferred
 /// keeps the one that the file declared, if any.
@@ -65,8 +67,8 @@ inline graph bind_inputs(graph g, const std::vector<binding>& inputs);
 
 // -------------------------------------------------------------------------------------------------
 
-inline std::vector<inferred> infer_node(const graph& g, const node& n,
-                                        const partial_values& known) {
+template <class>
+std::vector<inferred> infer_node(const graph& g, const node& n, const partial_values& known) {
   const inference::operands in(g, n, known);
   auto r = n.what.visit([&](const auto& o) { return inference::infer(o, in); });
   if (n.outputs.size() > r.size())
@@ -126,7 +128,8 @@ inline void store(value& v, inferred& r) {
 
 }  // namespace inference
 
-inline inference_result infer_elements(graph g) {
+template <class>
+inference_result infer_elements(graph g) {
   partial_values known(g.values.size());
   inference::name_free_extents(g);
   for (auto& v : g.values) {

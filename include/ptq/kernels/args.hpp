@@ -68,7 +68,16 @@ struct int_epilogue {
   bool add = false;
   add_rule sum = {};
   bool residual_first = false;
+  bool amplifies = false;  // where packed memory stands for the multipliers: one of them is not below 1 in magnitude
 };
+
+/// Whether a product with one of these may leave int32: |acc| ≤ 2^31 as a float, and the largest float below 1 leaves it
+/// at 2^31 − 128.
+inline bool amplifying(std::span<const float> multiplier) {
+  for (const float m : multiplier)
+    if (!(m > -1.0f && m < 1.0f)) return true;
+  return false;
+}
 
 /// u8 · s8 convolution: acc[o] = bias[o] + Σ w[o,h,w,i] · (x[…] − x_zero_point), taps outside the image contribute 0.
 /// src: x u8, [residual u8]; dst: u8, or f32 if to_float.

@@ -14,7 +14,8 @@
 
 namespace ptq::kernels {
 
-inline const kernel_table& reference_kernels() {
+template <class>
+const kernel_table& reference_kernels() {
   static constexpr kernel_table table = {
       .isa = "reference",
       .qconv = reference::qconv,

@@ -77,6 +77,7 @@ struct kernel_table {
 };
 
 /// The scalar specification: every entry set (fast_* apart).
+template <class = void>
 const kernel_table& reference_kernels();
 
 }  // namespace ptq::kernels

@@ -116,6 +116,7 @@ concept packs_weights = requires(Args a) { a.packed; };
 inline void drop_weights(kernels::qconv_args& a) {
   a.weights = nullptr;
   a.bias = nullptr;
+  a.epilogue.amplifies = kernels::amplifying(a.epilogue.multiplier);
   a.epilogue.multiplier = {};
 }
 inline void drop_weights(kernels::wide_conv_args& a) {

@@ -55,8 +55,9 @@ struct placement {
 /// reasons  node names that must stay float, and why (a layer whose accumulator proved too narrow)
 /// throws   unsupported if the graph holds qparams already, error for ignored rules that match
 /// nothing
-inline placement place(const graph& g, const quantize_options& options,
-                       const std::map<std::string, std::string>& reasons = {});
+template <class = void>
+placement place(const graph& g, const quantize_options& options,
+                const std::map<std::string, std::string>& reasons = {});
 
 // ---------------------------------------------------------------------------------------------------------------------
 
@@ -250,8 +251,9 @@ class placer {
   std::vector<value_id> parent_;
 };
 
-inline placement place(const graph& g, const quantize_options& options,
-                       const std::map<std::string, std::string>& reasons) {
+template <class>
+placement place(const graph& g, const quantize_options& options,
+                const std::map<std::string, std::string>& reasons) {
   for (const auto& v : g.values)
     if (v.quant)
       throw unsupported(

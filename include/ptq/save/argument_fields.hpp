@@ -44,8 +44,9 @@ void visit(V& v, kernels::conv_geometry& x) {
 }
 template <class V>
 void visit(V& v, kernels::int_epilogue& x) {
-  auto& [multiplier, to_float, float_low, float_high, zero_point, low, high, add, sum, residual_first] = x;
-  v(multiplier, to_float, float_low, float_high, zero_point, low, high, add, sum, residual_first);
+  auto& [multiplier, to_float, float_low, float_high, zero_point, low, high, add, sum, residual_first,
+         amplifies] = x;
+  v(multiplier, to_float, float_low, float_high, zero_point, low, high, add, sum, residual_first, amplifies);
 }
 template <class V>
 void visit(V& v, kernels::broadcast& x) {

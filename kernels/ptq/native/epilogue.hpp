@@ -71,8 +71,8 @@ PTQ_ALWAYS_INLINE epilogue_rule make_rule(const kernels::int_epilogue& e) {
   r.y_high = static_cast<float>(e.sum.high);
   r.least_code = e.add ? e.sum.low : e.low;
   r.most_code = e.add ? e.sum.high : e.high;
-  // |acc| ≤ 2^31 as a float, and the largest multiplier below 1 leaves it at 2^31 − 128
-  for (const float m : e.multiplier) r.guarded |= !(m > -1.0f && m < 1.0f);
+  r.guarded = e.amplifies;
+  for (const float m : e.multiplier) r.guarded |= !(m > -1.0f && m < 1.0f);  // as kernels::amplifying, which is no template
   const auto magnitude = [](float x) PTQ_INLINE_LAMBDA { return x < 0 ? -x : x; };
   if (e.add)
     r.guarded = !(magnitude(r.constant) + 255 * (magnitude(e.sum.first) + magnitude(e.sum.second)) <

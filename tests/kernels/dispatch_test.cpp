@@ -7,7 +7,6 @@
 #include <ptq/core/error.hpp>
 #include <ptq/dispatch.hpp>
 #include <ptq/kernels/amx.hpp>
-#include <ptq/native.hpp>
 
 namespace {
 
@@ -79,11 +78,6 @@ TEST_CASE("every table has a name of its own and the integer kernels") {
     for (const built_kernel& b : built_kernels())
       CHECK((std::string(a.table->isa) == b.table->isa) == (a.table == b.table));
   }
-}
-
-TEST_CASE("headers only, the table is that of the compiler's flags") {
-  CHECK(std::string(native_kernels().isa) == native::best::name);
-  CHECK(static_cast<bool>(native_kernels().qconv));
 }
 
 }  // namespace

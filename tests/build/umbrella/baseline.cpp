@@ -2,4 +2,6 @@
 #include "run_relu.hpp"
 #include "tables.hpp"
 
-compiled_part baseline_part() { return {&ptq::native_kernels(), run_relu(ptq::native_kernels())}; }
+compiled_part baseline_part() {
+  return {&ptq::native_kernels(), ptq::native::best::name, run_relu(ptq::native_kernels())};
+}

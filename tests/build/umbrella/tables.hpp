@@ -7,6 +7,7 @@
 
 struct compiled_part {
   const ptq::kernels::kernel_table* table;
+  const char* expected;  // the name of the ISA that the file's flags allow
   float result;  // of a small network run by the table
 };
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # ptq_test_batches(OUT SIZE SOURCE...): files that hold SIZE test sources each, in place of these sources. A header-only
-# library is parsed once per batch, and what its inline functions come to is compiled once: a third of the time.
+# library is parsed once per batch, and what its inline functions come to is compiled once.
 #
 # Sources keep their own names apart: each lies in a namespace of its own, behind all includes of its batch, so that
 # those it names itself bring nothing more.

@@ -44,14 +44,14 @@ template std::vector<std::string> quantization::ignored_nodes(const graph&,
                                                               const ignored_scope&);
 namespace kernels {
 template const kernel_table& reference_kernels();
-}
+}  // namespace kernels
 namespace lowering {
 template void resolve_shapes(graph&);
-}
+}  // namespace lowering
 namespace quantization {
 template placement place(const graph&, const quantize_options&,
                          const std::map<std::string, std::string>&);
-}
+}  // namespace quantization
 namespace calibration {
 template void save(const artefact&, const std::filesystem::path&);
 template artefact load(const std::filesystem::path&);

@@ -50,14 +50,14 @@ extern template std::vector<std::string> quantization::ignored_nodes(const graph
                                                                      const ignored_scope&);
 namespace kernels {
 extern template const kernel_table& reference_kernels();
-}
+}  // namespace kernels
 namespace lowering {
 extern template void resolve_shapes(graph&);
-}
+}  // namespace lowering
 namespace quantization {
 extern template placement place(const graph&, const quantize_options&,
-                         const std::map<std::string, std::string>&);
-}
+                                const std::map<std::string, std::string>&);
+}  // namespace quantization
 namespace calibration {
 extern template void save(const artefact&, const std::filesystem::path&);
 extern template artefact load(const std::filesystem::path&);

@@ -40,13 +40,14 @@ TEST_CASE("the largest and smallest codes and weights do not saturate on the way
 }
 
 // Where there is no vpdpbusd, the weights decide how they are multiplied: pairs added in 16 bits, with the
-// excess of a few pairs in extra groups, or everything widened.
+// excess of a few pairs in extra groups, out of 4, 8 or 16 bytes, or everything widened.
 TEST_CASE("weights of any size equal the reference") {
   for (const auto& [largest, seldom] : {std::pair(64, 0), std::pair(40, 30), std::pair(128, 0)}) {
     const auto with = [&, largest = largest, seldom = seldom](const conv_geometry& g) {
       check({.g = g, .largest = largest, .seldom = seldom});
     };
-    for (const std::int64_t k : {1, 4, 6, 13, 64, 130}) with(matrix(13, 37, k));
+    for (const std::int64_t k : {1, 4, 6, 7, 8, 10, 13, 15, 16, 17, 18, 22, 31, 34, 64, 130}) with(matrix(13, 37, k));
+    with(matrix(97, 40, 26));
     for (const std::int64_t n : {7, 8, 9, 16, 17, 33, 64, 65}) with(matrix(7, n, 20));
     with(square(9, 20, 70, 3, 2));
     with(square(9, 3, 20, 3));

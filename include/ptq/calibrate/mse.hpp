@@ -66,13 +66,15 @@ inline double expected_error(const histogram& h, const level_grid& g,
   if (!(g.step > 0)) return h.zeros() == h.total() ? 0 : std::numeric_limits<double>::infinity();
   const double min = static_cast<double>(h.extremes().min);
   const double max = static_cast<double>(h.extremes().max);
+  const double width = h.width();  // a power of two: edges are exact
   double sum = 0, to = 0,
          at_to = 0;  // the integral up to `to`: the end of a bin is the next one's begin
   for (std::int64_t i = 0; i < histogram::bins && sum <= enough * total; ++i) {
     auto n = h.count(i);
     if (i == h.zero_bin()) n -= h.zeros();
     if (n == 0) continue;
-    const double a = std::max(h.edge(i), min), b = std::min(h.edge(i) + h.width(), max);
+    const double edge = static_cast<double>(h.first() + i) * width;
+    const double a = std::max(edge, min), b = std::min(edge + width, max);
     if (b > a) {
       const double at_a = a == to ? at_to : error_integral(a, g);
       to = b;

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstdlib>
+#include <cstring>
 #include <limits>
 #include <map>
 #include <optional>
@@ -35,12 +36,6 @@ struct input_means {
 
 inline std::int32_t code_at(const tensor& codes, std::size_t i) {
   return codes.type() == dtype::s16 ? codes.view<std::int16_t>()[i] : codes.view<std::int8_t>()[i];
-}
-inline void put_code(tensor& codes, std::size_t i, std::int32_t code) {
-  if (codes.type() == dtype::s16)
-    codes.mutable_view<std::int16_t>()[i] = static_cast<std::int16_t>(code);
-  else
-    codes.mutable_view<std::int8_t>()[i] = static_cast<std::int8_t>(code);
 }
 
 /// Nearest integer to bias / scale, ties to even, |result| < 2^31.
@@ -161,20 +156,29 @@ inline layer_quantizer::codes layer_quantizer::quantized_weights(std::int32_t in
   if (grid.per_channel) out.params.axis = v.axis;
   if (fix_ == overflow_fix::automatic && grid.bits == 8) avoid_overflow(out.params, x, v);
   out.lost.resize(v.channels * v.taps);
-  for (std::size_t c = 0; c < v.channels; ++c)
+  auto* const bytes = out.q.mutable_data();
+  const bool words = out.q.type() == dtype::s16;
+  for (std::size_t c = 0; c < v.channels; ++c) {
+    const float scale = out.scale(c);
+    const auto zero = out.zero(c);
     for (std::size_t t = 0; t < v.taps; ++t) {
       const auto i = v.at(c, t);
       if (grid.type) {
-        const auto byte = float8_code(x[i] / out.scale(c), *grid.type);
-        out.q.mutable_data()[i] = std::byte{byte};
-        out.lost[c * v.taps + t] = x[i] - out.scale(c) * float8_value(byte, *grid.type);
+        const auto byte = float8_code(x[i] / scale, *grid.type);
+        bytes[i] = std::byte{byte};
+        out.lost[c * v.taps + t] = x[i] - scale * float8_value(byte, *grid.type);
         continue;
       }
-      const auto code =
-          quantize_value(x[i], out.scale(c), out.zero(c), grid.lowest(), grid.highest());
-      put_code(out.q, i, code);
-      out.lost[c * v.taps + t] = x[i] - dequantize_value(code, out.scale(c), out.zero(c));
+      const auto code = quantize_value(x[i], scale, zero, grid.lowest(), grid.highest());
+      if (words) {
+        const auto word = static_cast<std::int16_t>(code);
+        std::memcpy(bytes + 2 * i, &word, 2);
+      } else {
+        bytes[i] = static_cast<std::byte>(code);
+      }
+      out.lost[c * v.taps + t] = x[i] - dequantize_value(code, scale, zero);
     }
+  }
   return out;
 }
 

@@ -97,10 +97,9 @@ void run_qconv(const void* object, const kernels::operands& io, std::byte* scrat
       t.to.columns = p.columns;
       if constexpr (has_dpbusd<Isa>) {
         if (c.order) t.to.offset = offsets;
-        run_panel<Isa, quads>(t, p.vectors,
-                              [&](gemm_tile& tile, std::int64_t row) PTQ_INLINE_LAMBDA {
-                                if (c.order) skip_border(c, p, first + row, tile);
-                              });
+        const auto skip = [&](gemm_tile& tile, std::int64_t row)
+                              PTQ_INLINE_LAMBDA { skip_border(c, p, first + row, tile); };
+        c.order ? run_panel<Isa, quads>(t, p.vectors, skip) : run_panel<Isa, quads>(t, p.vectors);
       } else if constexpr (has_pair_add<Isa>) {
         c.wide ? run_panel<Isa, pairs>(t, p.vectors) : run_panel<Isa, quads>(t, p.vectors);
       } else {
@@ -140,7 +139,7 @@ kernels::prepared prepare_qconv(const kernels::qconv_args& a) {
   };
   const std::int64_t group_bytes =
       (group_panels - 1) * bytes_of(gemm_shape<Isa>::vectors) + bytes_of(last_vectors);
-  const std::int64_t weight_bytes = g.groups * group_bytes + extras * lanes * 4;
+  const std::int64_t weight_bytes = g.groups * group_bytes + extras * lanes * 8;
   const std::int64_t padding = std::max(g.in_c, c.depth);
 
   border_plan<Isa> border{g};
@@ -237,7 +236,7 @@ kernels::prepared prepare_qconv(const kernels::qconv_args& a) {
       std::int64_t moved = 0;
       for (int v = 0; v < 4; ++v) moved += q.extras[v] = counts[4 * i + v];
       if (!counts_fit(q, extras - extras_used)) return p;
-      weights_used += moved * lanes * 4;
+      weights_used += moved * lanes * 8;
       extras_used += moved;
       continue;
     }
@@ -257,7 +256,7 @@ kernels::prepared prepare_qconv(const kernels::qconv_args& a) {
     if (!has_pair_add<Isa> || c.wide) continue;
     const std::int64_t moved = move_excess<Isa>(grouped, weights + q.weights, q, extra + q.extra);
     for (int v = 0; v < 4; ++v) counts[4 * i + v] = q.extras[v];
-    weights_used += moved * lanes * 4;
+    weights_used += moved * lanes * 8;
     extras_used += moved;
   }
 

@@ -9,6 +9,7 @@
 
 #include <ptq/native/conv_rows.hpp>
 #include <ptq/native/gemm.hpp>
+#include <ptq/native/gemm_extras.hpp>
 #include <ptq/native/pair_add.hpp>
 
 namespace ptq::native {
@@ -142,21 +143,21 @@ void fold_border(const conv_object& c, const conv_panel& panel, const conv_borde
   }
 }
 
-/// Groups of a panel's columns with a pair of weights that vpmaddubsw can't take whole; `columns`
-/// filters lie from `from` on.
-inline std::int64_t count_extras(const grouped_weights& k, const std::int8_t* from,
-                                 std::int64_t columns) noexcept {
-  std::int64_t n = 0;
+/// Extra groups of a vector whose `columns` filters lie from `from` on.
+template <class Isa>
+std::int64_t count_extras(const grouped_weights& k, const std::int8_t* from,
+                          std::int64_t columns) noexcept {
+  extra_groups<Isa> extras{k.depth};
   for (std::int64_t tap = 0; tap < k.taps; ++tap)
-    for (std::int64_t group = 0; group < k.groups(); ++group) {
-      bool exceeds = false;
-      for (std::int64_t c = 0; c < columns && !exceeds; ++c)
-        for (int t = 0; t < 4; t += 2)
-          exceeds |= pair_exceeds(k.at(from + c * k.count, tap, group, t),
-                                  k.at(from + c * k.count, tap, group, t + 1));
-      n += exceeds;
-    }
-  return n;
+    for (std::int64_t group = 0; group < k.groups(); ++group)
+      for (int t = 0; t < 4; t += 2)
+        for (std::int64_t c = 0; c < columns; ++c) {
+          int pair[2] = {k.at(from + c * k.count, tap, group, t),
+                         k.at(from + c * k.count, tap, group, t + 1)};
+          if (pair_exceeds(pair[0], pair[1]))
+            extras.take(pair, tap, k.first(group) + t, static_cast<int>(c));
+        }
+  return extras.count;
 }
 
 /// Moves what pairs of a packed panel exceed to extra groups behind it, vector by vector, lists and
@@ -164,24 +165,21 @@ inline std::int64_t count_extras(const grouped_weights& k, const std::int8_t* fr
 template <class Isa>
 std::int64_t move_excess(const grouped_weights& k, std::int8_t* weights, conv_panel& panel,
                          gemm_extra* extra) noexcept {
-  constexpr std::int64_t bytes = simd<Isa, register_bytes<Isa>>::lanes * 4;
-  std::int8_t* behind = weights + k.taps * k.groups() * panel.vectors * bytes;
+  constexpr std::int64_t lanes = simd<Isa, register_bytes<Isa>>::lanes, bytes = 4 * lanes;
+  std::int8_t* const behind = weights + k.taps * k.groups() * panel.vectors * bytes;
   std::int64_t n = 0;
   for (int v = 0; v < panel.vectors; ++v) {
+    extra_groups<Isa> extras{k.depth, 0, extra + n, behind + n * 2 * bytes};
     std::int8_t* group = weights + v * bytes;
-    for (std::int64_t i = 0; i < k.taps * k.groups(); ++i, group += panel.vectors * bytes) {
-      bool exceeds = false;
-      for (std::int64_t b = 0; b < bytes; b += 2)
-        if (pair_exceeds(group[b], group[b + 1])) {
-          exceeds = true;
-          move_pair_excess(group + b, behind + b);
+    for (std::int64_t i = 0; i < k.taps * k.groups(); ++i, group += panel.vectors * bytes)
+      for (int t = 0; t < 4; t += 2)
+        for (int lane = 0; lane < lanes; ++lane) {
+          std::int8_t* const pair = group + 4 * lane + t;
+          if (pair_exceeds(pair[0], pair[1]))
+            extras.take(pair, i / k.groups(), k.first(i % k.groups()) + t, lane);
         }
-      if (!exceeds) continue;
-      extra[n++] = {static_cast<std::int32_t>(i / k.groups()),
-                    static_cast<std::int32_t>(k.first(i % k.groups()))};
-      ++panel.extras[v];
-      behind += bytes;
-    }
+    panel.extras[v] = extras.count;
+    n += extras.count;
   }
   return n;
 }
@@ -201,14 +199,14 @@ PTQ_ALWAYS_INLINE void choose_way(conv_object& c, const kernels::qconv_args& a,
     for (std::int64_t group = 0; group < c.g.groups; ++group)
       for (std::int64_t first = 0; first < out; first += lanes) {
         const std::int8_t* filters = a.weights + (group * out + first) * k.count;
-        extras += count_extras(k, filters, std::min(lanes, out - first));
+        extras += count_extras<Isa>(k, filters, std::min(lanes, out - first));
         groups += k.taps * k.groups();
       }
-    // Times per group and vector, in those of one of quads: an extra one takes 1.05, one of pairs 1.26,
-    // and its copy 2 for all vectors. 1.26 was timed alone; the others are what whole MobileNets and
-    // ResNets ran fastest with on Zen 3, where their neighbours differ by 2 % at most.
+    // Times per group and vector, in those of one of quads: an extra one takes 1.5, one of pairs 1.26,
+    // and its copy 1.3 for all vectors. Timed on Zen 3, 22 shapes with uniform weights: the way that is
+    // chosen loses 6 % at most to the other.
     const std::int64_t vectors = (out + lanes - 1) / lanes;
-    c.wide = 105 * extras * vectors > (26 * vectors + 200) * groups;
+    c.wide = 150 * extras * vectors > (26 * vectors + 130) * groups;
   }
   if (c.wide) extras = 0;
 }
@@ -236,7 +234,7 @@ PTQ_ALWAYS_INLINE bool extras_fit(const conv_object& c, const gemm_extra* extra,
   bool fit = true;
   for (std::int64_t i = 0; i < extras; ++i)
     fit = fit && extra[i].tap >= 0 && extra[i].tap < c.taps && extra[i].k >= 0 &&
-          extra[i].k <= c.depth - 4;
+          extra[i].k <= c.depth - extra_window(c.depth);
   return fit;
 }
 

@@ -67,7 +67,7 @@ struct simd<Isa, 16> : simd_layout<Isa, 4> {
 #endif
   }
   static PTQ_ALWAYS_INLINE ints dot2(ints acc, ints a, ints w) {
-    return in_register(_mm_add_epi32(acc, _mm_madd_epi16(a, w)));
+    return add_in_place<simd>(acc, _mm_madd_epi16(a, w));
   }
 #if defined(__SSSE3__)
   static PTQ_ALWAYS_INLINE ints dot4(ints acc, ints a, ints w) {
@@ -76,6 +76,17 @@ struct simd<Isa, 16> : simd_layout<Isa, 4> {
     else
       return dot2(acc, _mm_maddubs_epi16(a, w), _mm_set1_epi16(1));
   }
+  /// 16, 8 or 4 bytes, as often as they fit.
+  template <int Bytes>
+  static PTQ_ALWAYS_INLINE ints repeat(const std::uint8_t* p) {
+    if constexpr (Bytes == 16) return load(p);
+    if constexpr (Bytes == 4) return broadcast4(p);
+    long long x;
+    std::memcpy(&x, p, 8);
+    return _mm_set1_epi64x(x);
+  }
+  /// For every byte of `which` that one of x, in the same 16.
+  static PTQ_ALWAYS_INLINE ints pick(ints x, ints which) { return _mm_shuffle_epi8(x, which); }
 #endif
 
   /// Bytes less 128: u8 codes as s8.
@@ -167,7 +178,7 @@ struct simd<Isa, 32> : simd_layout<Isa, 8> {
     return _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
   }
   static PTQ_ALWAYS_INLINE ints dot2(ints acc, ints a, ints w) {
-    return in_register(_mm256_add_epi32(acc, _mm256_madd_epi16(a, w)));
+    return add_in_place<simd>(acc, _mm256_madd_epi16(a, w));
   }
   static PTQ_ALWAYS_INLINE ints dot4(ints acc, ints a, ints w) {
     if constexpr (has_dpbusd<Isa>)
@@ -175,6 +186,16 @@ struct simd<Isa, 32> : simd_layout<Isa, 8> {
     else
       return dot2(acc, _mm256_maddubs_epi16(a, w), _mm256_set1_epi16(1));
   }
+  template <int Bytes>
+  static PTQ_ALWAYS_INLINE ints repeat(const std::uint8_t* p) {
+    if constexpr (Bytes == 16)
+      return _mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+    if constexpr (Bytes == 4) return broadcast4(p);
+    long long x;
+    std::memcpy(&x, p, 8);
+    return _mm256_set1_epi64x(x);
+  }
+  static PTQ_ALWAYS_INLINE ints pick(ints x, ints which) { return _mm256_shuffle_epi8(x, which); }
 
   static PTQ_ALWAYS_INLINE ints load_codes(const std::uint8_t* p) {
     return _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
@@ -257,7 +278,7 @@ struct simd<Isa, 64> : simd_layout<Isa, 16> {
     return _mm512_cvtepi8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
   }
   static PTQ_ALWAYS_INLINE ints dot2(ints acc, ints a, ints w) {
-    return in_register(_mm512_add_epi32(acc, _mm512_madd_epi16(a, w)));
+    return add_in_place<simd>(acc, _mm512_madd_epi16(a, w));
   }
   static PTQ_ALWAYS_INLINE ints dot4(ints acc, ints a, ints w) {
     if constexpr (has_dpbusd<Isa>)
@@ -265,6 +286,16 @@ struct simd<Isa, 64> : simd_layout<Isa, 16> {
     else
       return dot2(acc, _mm512_maddubs_epi16(a, w), _mm512_set1_epi16(1));
   }
+  template <int Bytes>
+  static PTQ_ALWAYS_INLINE ints repeat(const std::uint8_t* p) {
+    if constexpr (Bytes == 16)
+      return _mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+    if constexpr (Bytes == 4) return broadcast4(p);
+    long long x;
+    std::memcpy(&x, p, 8);
+    return _mm512_set1_epi64(x);
+  }
+  static PTQ_ALWAYS_INLINE ints pick(ints x, ints which) { return _mm512_shuffle_epi8(x, which); }
 
   static PTQ_ALWAYS_INLINE ints load_codes(const std::uint8_t* p) {
     return _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));

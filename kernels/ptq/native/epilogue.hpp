@@ -194,21 +194,50 @@ PTQ_ALWAYS_INLINE void copy_few(void* to, const void* from, std::int64_t n) {
 template <class S, int Vectors>
 inline constexpr int rows_per_pack = 4 / Vectors;
 
-/// Stores a tile of Rows × (Vectors · lanes) accumulators; `multiplier` has the tile's columns,
-/// padding included.
+/// Stores a whole tile of plain codes (epilogue_rule::plain): no branch.
+template <class S, int Rows, int Vectors, bool Bare, class Accumulators>
+PTQ_ALWAYS_INLINE void store_plain(const Accumulators& acc, const epilogue<S>& e,
+                                   const float* multiplier, std::uint8_t* dst,
+                                   std::int64_t stride) {
+  using ints = typename S::ints;
+  constexpr int together = rows_per_pack<S, Vectors>;
+  unrolled<(Rows + together - 1) / together>([&](auto g) PTQ_INLINE_LAMBDA {
+    constexpr int first = decltype(g)::value * together;
+    constexpr int rows = Rows - first < together ? Rows - first : together;
+    ints code[4];
+    unrolled<rows>([&](auto r) PTQ_INLINE_LAMBDA {
+      constexpr int row = decltype(r)::value;
+      e.template rounded<Vectors, false>(acc[first + row], multiplier, code + row * Vectors);
+    });
+    // registers that the rows lack: any will do
+    unrolled<4 - rows * Vectors>(
+        [&](auto v) PTQ_INLINE_LAMBDA { code[rows * Vectors + decltype(v)::value] = code[0]; });
+    const ints packed = e.template packed<Bare>(code);
+    unrolled<rows>([&](auto r) PTQ_INLINE_LAMBDA {
+      constexpr int row = decltype(r)::value;
+      S::template store_codes<Vectors, row * Vectors>(dst, packed);
+      dst += stride;
+    });
+  });
+}
+
+/// Stores the tile of Rows × (Vectors · lanes) accumulators whose first row is row `from` of the target;
+/// `multiplier` has the tile's columns, padding included.
+///
+/// to  a copy that is local: stores of codes may alias anything else
 template <class S, int Rows, int Vectors, class Accumulators>
-PTQ_ALWAYS_INLINE void store_tile(const Accumulators& acc, const epilogue_rule& rule,
-                                  const float* multiplier, const tile_target& target) {
-  const tile_target to = target;  // a copy: stores of codes may alias anything that is not local
+PTQ_ALWAYS_INLINE void store_tile(const Accumulators& acc, const epilogue<S>& e,
+                                  const float* multiplier, const tile_target& to,
+                                  std::int64_t from) {
   using ints = typename S::ints;
   constexpr int width = Vectors * S::lanes;
-  const epilogue<S> e(rule);
   const bool whole = to.columns == width;
-  if (rule.what == epilogue_rule::kind::reals) {
+  const std::int64_t left = to.rows - from;
+  if (e.rule.what == epilogue_rule::kind::reals) {
     unrolled<Rows>([&](auto r) PTQ_INLINE_LAMBDA {
       constexpr int row = decltype(r)::value;
-      if (row >= to.rows) return;
-      float* y = static_cast<float*>(to.dst) + to.at(row);
+      if (row >= left) return;
+      float* y = static_cast<float*>(to.dst) + to.at(from + row);
       float few[width];
       float* out = whole ? y : few;
       unrolled<Vectors>([&](auto v) PTQ_INLINE_LAMBDA {
@@ -224,13 +253,13 @@ PTQ_ALWAYS_INLINE void store_tile(const Accumulators& acc, const epilogue_rule& 
   unrolled<(Rows + together - 1) / together>([&](auto g) PTQ_INLINE_LAMBDA {
     constexpr int first = decltype(g)::value * together;
     constexpr int rows = Rows - first < together ? Rows - first : together;
-    if (first >= to.rows) return;
+    if (first >= left) return;
     std::uint8_t few[width];
     ints code[4];
     unrolled<rows>([&](auto r) PTQ_INLINE_LAMBDA {
       constexpr int row = first + decltype(r)::value, at = decltype(r)::value * Vectors;
       if (!e.added) return e.template rounded<Vectors>(acc[row], multiplier, code + at);
-      const std::uint8_t* x = to.residual + to.at(row < to.rows ? row : to.rows - 1);
+      const std::uint8_t* x = to.residual + to.at(from + row < to.rows ? from + row : to.rows - 1);
       if (!whole) {
         std::memset(few, 0, sizeof few);
         copy_few<S, largest_part(width)>(few, x, to.columns);
@@ -249,12 +278,19 @@ PTQ_ALWAYS_INLINE void store_tile(const Accumulators& acc, const epilogue_rule& 
     const ints packed = e.packed(code);
     unrolled<rows>([&](auto r) PTQ_INLINE_LAMBDA {
       constexpr int row = first + decltype(r)::value, at = decltype(r)::value * Vectors;
-      if (row >= to.rows) return;
-      std::uint8_t* y = static_cast<std::uint8_t*>(to.dst) + to.at(row);
+      if (row >= left) return;
+      std::uint8_t* y = static_cast<std::uint8_t*>(to.dst) + to.at(from + row);
       S::template store_codes<Vectors, at>(whole ? y : few, packed);
       if (!whole) copy_few<S, largest_part(width)>(y, few, to.columns);
     });
   });
+}
+template <class S, int Rows, int Vectors, class Accumulators>
+PTQ_ALWAYS_INLINE void store_tile(const Accumulators& acc, const epilogue_rule& rule,
+                                  const float* multiplier, const tile_target& target) {
+  const tile_target to = target;
+  const epilogue<S> e(rule);
+  store_tile<S, Rows, Vectors>(acc, e, multiplier, to, 0);
 }
 
 }  // namespace ptq::native

@@ -7,7 +7,8 @@
 //
 // Two ways to read the rows:
 //   quads   bytes where they lie; dot4. Where that is vpmaddubsw, what a pair of weights exceeds its
-//           16 bits by is multiplied once more, in extra groups behind the panel's (pair_add.hpp)
+//           16 bits by is multiplied in extra groups behind the panel's (pair_add.hpp), where every
+//           lane picks its own four of a few neighbouring bytes of K
 //   pairs   16-bit copies, one tap; dot2. Its two multiplications per group are as many as
 //           vpmaddubsw takes with its own widening, and a mask and a shift less than splitting bytes
 //           in the kernel (6 x 2 tile, Zen 3: 0.54 of the pair-add peak with the split)
@@ -25,10 +26,13 @@
 
 namespace ptq::native {
 
-/// Four bytes of a row that are multiplied once more.
+/// Where an extra group picks its bytes: the first of extra_window(depth).
 struct gemm_extra {
   std::int32_t tap = 0, k = 0;
 };
+constexpr std::int64_t extra_window(std::int64_t depth) {
+  return depth >= 16 ? 16 : depth >= 8 ? 8 : 4;
+}
 
 /// One tile's work. Unused rows (≥ to.rows) have valid pointers too.
 struct gemm_tile {
@@ -39,7 +43,8 @@ struct gemm_tile {
   const std::int32_t* chosen = nullptr;      // [taps] which of the taps, or null: all
   const std::int64_t* group_offset = nullptr;  // [taps][depth / 4] bytes from tap 0, or null: `rows` has all taps
   const std::int8_t* weights = nullptr;
-  const gemm_extra* extra = nullptr;        // vector by vector, their weights behind the taps'
+  const gemm_extra* extra = nullptr;        // vector by vector; behind the taps' weights, for each
+                                            // a register of which bytes to pick, and their weights
   const std::int64_t* extras = nullptr;     // [vectors] how many
   const std::int32_t* bias = nullptr;       // [vectors · lanes]
   const float* multiplier = nullptr;        // [vectors · lanes]
@@ -101,33 +106,20 @@ PTQ_ALWAYS_INLINE std::int64_t panel_bytes(std::int64_t taps, std::int64_t depth
   return taps * ((depth + 3) / 4) * vectors * simd<Isa, register_bytes<Isa>>::lanes * 4;
 }
 
-template <class Isa, class Way, int Rows, int Vectors>
-void gemm_kernel(const gemm_tile& t) {
+/// Adds the products of the tile whose first row is row `first`.
+template <class Isa, class Way, int Rows, int Vectors, class Accumulators>
+PTQ_ALWAYS_INLINE void add_products(const gemm_tile& t, std::int64_t first, Accumulators& acc) {
   using S = simd<Isa, register_bytes<Isa>>;
   using ints = typename S::ints;
-  ints acc[Rows][Vectors];
-  unrolled<Vectors>([&](auto v) PTQ_INLINE_LAMBDA {
-    const ints b = S::load(t.bias + decltype(v)::value * S::lanes);
-    unrolled<Rows>([&](auto r)
-                       PTQ_INLINE_LAMBDA { acc[decltype(r)::value][decltype(v)::value] = b; });
-  });
-  if (t.row_terms)
-    unrolled<Rows>([&](auto r) PTQ_INLINE_LAMBDA {
-      constexpr int row = decltype(r)::value;
-      const ints term = S::set(t.row_terms[row]);
-      unrolled<Vectors>([&](auto v) PTQ_INLINE_LAMBDA {
-        acc[row][decltype(v)::value] = S::add(acc[row][decltype(v)::value], term);
-      });
-    });
-
-  const std::int8_t* w = t.weights;
+  constexpr int bytes = 4 * S::lanes;  // of a register
   const std::int64_t depth = t.depth, whole = depth & ~std::int64_t{3};
-  [[maybe_unused]] const gemm_extra* extra = t.extra;
+  const std::int64_t tap_bytes = (depth + 3) / 4 * Vectors * bytes;
+  const std::int8_t* w = t.weights;
   const std::uint8_t* a[Rows];
   const auto point_at = [&](std::int64_t tap) PTQ_INLINE_LAMBDA {
-    const std::uint8_t* const* from = t.rows + tap * t.row_pitch;
+    const std::uint8_t* const* from = t.rows + tap * t.row_pitch + first;
     unrolled<Rows>([&](auto r) PTQ_INLINE_LAMBDA {
-      a[decltype(r)::value] = from[decltype(r)::value] + t.offset;
+      a[decltype(r)::value] = in_register(from[decltype(r)::value] + t.offset);
     });
   };
   const auto multiply_group = [&](std::int64_t k) PTQ_INLINE_LAMBDA {
@@ -135,8 +127,7 @@ void gemm_kernel(const gemm_tile& t) {
       constexpr int step = decltype(s)::value;
       ints b[Vectors];
       unrolled<Vectors>([&](auto v) PTQ_INLINE_LAMBDA {
-        b[decltype(v)::value] =
-            Way::template weights<S, step>(w + decltype(v)::value * S::lanes * 4);
+        b[decltype(v)::value] = Way::template weights<S, step>(w + decltype(v)::value * bytes);
       });
       unrolled<Rows>([&](auto r) PTQ_INLINE_LAMBDA {
         constexpr int row = decltype(r)::value;
@@ -147,9 +138,8 @@ void gemm_kernel(const gemm_tile& t) {
         });
       });
     });
-    w += Vectors * S::lanes * 4;
+    w += Vectors * bytes;
   };
-  const std::int64_t tap_bytes = (depth + 3) / 4 * Vectors * S::lanes * 4;
   point_at(0);
   if (t.group_offset) {  // one loop: leaving one per tap costs as much as eight products
     const std::int64_t groups = t.taps * ((depth + 3) / 4);
@@ -163,32 +153,63 @@ void gemm_kernel(const gemm_tile& t) {
     if (whole != depth) multiply_group(depth - 4);
   }
   if constexpr (std::is_same_v<Way, quads> && has_pair_add<Isa>) {
+    const gemm_extra* extra = t.extra;
     std::int64_t pointed = t.taps - 1;
-    unrolled<Vectors>([&](auto v) PTQ_INLINE_LAMBDA {
-      constexpr int vector = decltype(v)::value;
-      for (std::int64_t i = 0; i < t.extras[vector]; ++i, ++extra, w += S::lanes * 4) {
-        if (extra->tap != pointed) point_at(pointed = extra->tap);
-        const ints b = S::load(w);
-        unrolled<Rows>([&](auto r) PTQ_INLINE_LAMBDA {
-          constexpr int row = decltype(r)::value;
-          acc[row][vector] = S::dot4(acc[row][vector], S::broadcast4(a[row] + extra->k), b);
-        });
-      }
-    });
+    const auto add_extras = [&](auto window) PTQ_INLINE_LAMBDA {
+      unrolled<Vectors>([&](auto v) PTQ_INLINE_LAMBDA {
+        constexpr int i = decltype(v)::value;
+        for (std::int64_t n = t.extras[i]; n > 0; --n, ++extra, w += 2 * bytes) {
+          if (extra->tap != pointed) point_at(pointed = extra->tap);
+          const ints which = S::load(w), b = S::load(w + bytes);
+          unrolled<Rows>([&](auto r) PTQ_INLINE_LAMBDA {
+            constexpr int row = decltype(r)::value;
+            const ints x = S::template repeat<decltype(window)::value>(a[row] + extra->k);
+            acc[row][i] = S::dot4(acc[row][i], S::pick(x, which), b);
+          });
+        }
+      });
+    };
+    if (depth >= 16)
+      add_extras(std::integral_constant<int, 16>{});
+    else if (depth >= 8)
+      add_extras(std::integral_constant<int, 8>{});
+    else
+      add_extras(std::integral_constant<int, 4>{});
   }
-  store_tile<S, Rows, Vectors>(acc, *t.rule, t.multiplier, t.to);
 }
 
-/// Runs a tile of at most gemm_shape::rows(Vectors) rows on the smallest kernel that holds it.
-template <class Isa, class Way, int Vectors>
-PTQ_ALWAYS_INLINE void run_tile_of(const gemm_tile& t) {
-  constexpr int rows = gemm_shape<Isa>::rows(Vectors);
-  if (t.to.rows > rows / 2)
-    gemm_kernel<Isa, Way, rows, Vectors>(t);
-  else if (t.to.rows > 1)
-    gemm_kernel<Isa, Way, rows / 2, Vectors>(t);
-  else
-    gemm_kernel<Isa, Way, 1, Vectors>(t);
+/// Tiles of Rows × (Vectors · lanes), one below the other: to.rows of them, the last may be short.
+template <class Isa, class Way, int Rows, int Vectors>
+void gemm_kernel(const gemm_tile& described) {
+  using S = simd<Isa, register_bytes<Isa>>;
+  using ints = typename S::ints;
+  const gemm_tile t = described;  // a copy: stores of codes may alias anything that is not local
+  const epilogue<S> e(*t.rule);
+  const bool plain = e.rule.plain() && t.to.columns == Vectors * S::lanes && !t.to.offset;
+  for (std::int64_t first = 0; first < t.to.rows; first += Rows) {
+    ints acc[Rows][Vectors];
+    unrolled<Vectors>([&](auto v) PTQ_INLINE_LAMBDA {
+      const ints b = S::load(t.bias + decltype(v)::value * S::lanes);
+      unrolled<Rows>([&](auto r)
+                         PTQ_INLINE_LAMBDA { acc[decltype(r)::value][decltype(v)::value] = b; });
+    });
+    if (t.row_terms)
+      unrolled<Rows>([&](auto r) PTQ_INLINE_LAMBDA {
+        constexpr int row = decltype(r)::value;
+        const ints term = S::set(t.row_terms[first + row]);
+        unrolled<Vectors>([&](auto v) PTQ_INLINE_LAMBDA {
+          acc[row][decltype(v)::value] = S::add(acc[row][decltype(v)::value], term);
+        });
+      });
+    add_products<Isa, Way, Rows, Vectors>(t, first, acc);
+    if (!plain || t.to.rows - first < Rows) {
+      store_tile<S, Rows, Vectors>(acc, e, t.multiplier, t.to, first);
+      continue;
+    }
+    auto* const dst = static_cast<std::uint8_t*>(t.to.dst) + first * t.to.stride;
+    e.bare ? store_plain<S, Rows, Vectors, true>(acc, e, t.multiplier, dst, t.to.stride)
+           : store_plain<S, Rows, Vectors, false>(acc, e, t.multiplier, dst, t.to.stride);
+  }
 }
 
 /// Moves a tile on by `step` rows.
@@ -205,8 +226,37 @@ PTQ_ALWAYS_INLINE void advance(gemm_tile& t, std::int64_t step) {
   if (t.to.residual) t.to.residual += step * t.to.stride;
 }
 
-/// All rows of a block times one panel: `t` describes the first tile with to.rows = the block's
-/// rows; `adapt(tile, row)` may choose taps and bias of the tile that starts at a row.
+/// Any number of rows, the last of them on the smallest kernel that holds them.
+template <class Isa, class Way, int Vectors>
+PTQ_ALWAYS_INLINE void run_tiles_of(gemm_tile t) {
+  constexpr int rows = gemm_shape<Isa>::rows(Vectors);
+  const std::int64_t all = t.to.rows, rest = all % rows;
+  const std::int64_t large = rest > rows / 2 ? all : all - rest;
+  if (large > 0) {
+    t.to.rows = large;
+    gemm_kernel<Isa, Way, rows, Vectors>(t);
+    if (large == all) return;
+    t.to.rows = all;
+    advance(t, large);
+  }
+  if (rest > 1)
+    gemm_kernel<Isa, Way, rows / 2, Vectors>(t);
+  else
+    gemm_kernel<Isa, Way, 1, Vectors>(t);
+}
+
+/// All rows of a block times one panel.
+template <class Isa, class Way>
+void run_panel(const gemm_tile& t, int vectors) {
+  if (vectors == 1) run_tiles_of<Isa, Way, 1>(t);
+  if (vectors == 2) run_tiles_of<Isa, Way, 2>(t);
+  if constexpr (gemm_shape<Isa>::vectors == 4) {
+    if (vectors == 3) run_tiles_of<Isa, Way, 3>(t);
+    if (vectors == 4) run_tiles_of<Isa, Way, 4>(t);
+  }
+}
+
+/// The same, tile by tile; `adapt(tile, row)` chooses taps and bias of the one that starts at a row.
 template <class Isa, class Way, class Adapt>
 PTQ_ALWAYS_INLINE void run_panel(gemm_tile t, int vectors, Adapt adapt) {
   const int step = gemm_shape<Isa>::rows(vectors);
@@ -214,18 +264,10 @@ PTQ_ALWAYS_INLINE void run_panel(gemm_tile t, int vectors, Adapt adapt) {
   for (std::int64_t row = 0; row < rows; row += step) {
     t.to.rows = rows - row < step ? rows - row : step;
     adapt(t, row);
-    if (vectors == 1) run_tile_of<Isa, Way, 1>(t);
-    if (vectors == 2) run_tile_of<Isa, Way, 2>(t);
-    if constexpr (gemm_shape<Isa>::vectors == 4) {
-      if (vectors == 3) run_tile_of<Isa, Way, 3>(t);
-      if (vectors == 4) run_tile_of<Isa, Way, 4>(t);
-    }
+    run_panel<Isa, Way>(t, vectors);
+    t.to.rows = rows - row;
     advance(t, step);
   }
-}
-template <class Isa, class Way>
-void run_panel(const gemm_tile& t, int vectors) {
-  run_panel<Isa, Way>(t, vectors, [](gemm_tile&, std::int64_t) PTQ_INLINE_LAMBDA {});
 }
 
 }  // namespace ptq::native

@@ -2,8 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // When vpmaddubsw is exact. Its sum of two products of a u8 activation with an s8 weight saturates
 // at int16; it can't where the positive, and the negative, parts of the two weights sum to at most
-// 128 in magnitude (255 · 128 = 32640). What a pair exceeds that by is moved to another pair, which
-// meets the same activations once more: the sum of both is the product, exactly.
+// 128 in magnitude (255 · 128 = 32640). What a pair exceeds that by goes to another pair, which meets
+// the activation once more: the sum of both is the product, exactly.
 
 #include <cstdint>
 
@@ -18,16 +18,11 @@ PTQ_ALWAYS_INLINE bool pair_exceeds(int a, int b) {
          (a < 0 ? a : 0) + (b < 0 ? b : 0) < -pair_limit;
 }
 
-/// pair[0], pair[1] (which exceed) → a pair within the limit, and the rest of it. Both weights have
-/// one sign, and each is within the limit by itself.
-PTQ_ALWAYS_INLINE void move_pair_excess(std::int8_t* pair, std::int8_t* rest) {
-  const int sum = pair[0] + pair[1], excess = sum > 0 ? sum - pair_limit : sum + pair_limit;
-  const int first =
-      excess > 0 ? (excess < pair[0] ? excess : pair[0]) : (excess > pair[0] ? excess : pair[0]);
-  rest[0] = static_cast<std::int8_t>(first);
-  rest[1] = static_cast<std::int8_t>(excess - first);
-  pair[0] = static_cast<std::int8_t>(pair[0] - rest[0]);
-  pair[1] = static_cast<std::int8_t>(pair[1] - rest[1]);
+/// What a pair that exceeds is to be lowered by: no more than either of its weights, which have one sign.
+template <class Weight>
+PTQ_ALWAYS_INLINE int pair_excess(const Weight* pair) {
+  const int sum = pair[0] + pair[1];
+  return sum > 0 ? sum - pair_limit : sum + pair_limit;
 }
 
 /// Three weights a, b, c as the pairs (a, part of b), (c, rest of b), for b's activation twice; false

@@ -34,7 +34,7 @@ constexpr std::int64_t extra_window(std::int64_t depth) {
   return depth >= 16 ? 16 : depth >= 8 ? 8 : 4;
 }
 
-/// One tile's work. Unused rows (≥ to.rows) have valid pointers too.
+/// The work of tiles one below the other. Unused rows (≥ to.rows) have valid pointers too.
 struct gemm_tile {
   const std::uint8_t* const* rows = nullptr;  // [taps][row_pitch]
   std::int64_t row_pitch = 0;

@@ -24,6 +24,8 @@
 #endif
 
 #include "quantize/network.hpp"
+#include "recovery/cancelling.hpp"
+#include "support/noise.hpp"
 #include "support/temp_folder.hpp"
 
 namespace {
@@ -271,6 +273,35 @@ TEST_CASE("the warning comes before any group is looked at") {
   controlled(pairs(true), o);
   CHECK(at_warning.find("validate:") != std::string::npos);
   CHECK(at_warning.find("rank:") == std::string::npos);
+}
+
+TEST_CASE("a journal is of one search: of other weights it is refused") {
+  ptq_test::temp_folder dir;
+  accuracy_control_options o{.max_drop = 0.001, .journal = dir.path() / "journal"};
+  controlled(pairs(true), o);
+  CHECK_NOTHROW(controlled(pairs(true), o));
+  o.quantize.weights.bits = 4;
+  CHECK_THROWS_AS(controlled(pairs(true), o), data_error);
+}
+
+TEST_CASE("the search starts from 16-bit inputs where these are asked for") {
+  const auto g = ptq_test::cancelling();
+  const auto data = ptq_test::noise(40, {1, 3, 12, 12});
+  accuracy_control_options o{.max_drop = 0.001, .costs = costs(g)};
+  o.quantize.effort.level = effort::balanced;
+  const auto found = [&] {
+    return quantize_with_accuracy_control(g, table(), ptq_test::noise(32, {1, 3, 12, 12}),
+                                          {data, class_labels(own_classes(g, data))}, o);
+  };
+  const auto wide = [](const graph& q) {
+    return std::any_of(q.values.begin(), q.values.end(),
+                       [](const value& v) { return v.quant && v.quant->type == dtype::u16; });
+  };
+  CHECK_FALSE(wide(found().network));
+  o.quantize.effort.wide_macs = 0.2;
+  const auto r = found();
+  CHECK(wide(r.network));
+  CHECK(wide(front_network(r, 0)));
 }
 
 TEST_CASE("where the start misses the bound, presets and ranges are tried first") {

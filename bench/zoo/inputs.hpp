@@ -47,11 +47,14 @@ class draws {
   std::mt19937_64 random_;
 };
 
+/// The values of a list that outlives it.
+struct listed_samples {
+  const std::vector<named_sample>* list;
+  std::int64_t count() const { return static_cast<std::int64_t>(list->size()); }
+  ptq::sample at(std::int64_t i) const { return (*list)[static_cast<std::size_t>(i)].value; }
+};
 inline ptq::samples samples_of(const std::vector<named_sample>& list) {
-  return [&list](std::int64_t i) -> std::optional<ptq::sample> {
-    if (i >= static_cast<std::int64_t>(list.size())) return std::nullopt;
-    return list[static_cast<std::size_t>(i)].value;
-  };
+  return listed_samples{&list};
 }
 
 }  // namespace zoo

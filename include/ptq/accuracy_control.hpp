@@ -221,7 +221,8 @@ accuracy_control_result quantize_with_accuracy_control(const graph& g,
                     .annotation_free = o.annotation_free,
                     .ranking_subset_size = o.ranking_subset_size,
                     .report = o.report});
-  if (!o.journal.empty()) ask.open(journal(o.journal, identity_of(models.network(), r.observed, data, o)));
+  if (!o.journal.empty())
+    ask.open(journal(o.journal, identity_of(models.network(), r.observed, data, o, settings_of(o.quantize))));
   const auto as_chosen = ask.validate({});
   for (std::size_t m = 0; o.warn && m < ask.metrics(); ++m)
     if (!ask.resolves(as_chosen, m))

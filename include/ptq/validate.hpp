@@ -5,8 +5,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <map>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -40,6 +43,14 @@ struct distortion {
   }
   void add(std::span<const float> y, std::span<const float> q) {
     for (std::size_t i = 0; i < y.size(); ++i) add(static_cast<double>(y[i]), static_cast<double>(q[i]));
+  }
+  void add(const distortion& more) {
+    signal += more.signal;
+    other += more.other;
+    product += more.product;
+    noise += more.noise;
+    largest = std::max(largest, more.largest);
+    count += more.count;
   }
   double sqnr_db() const {
     if (noise == 0) return INFINITY;
@@ -138,10 +149,47 @@ accuracy classify(runner& model, samples data, std::span<const std::int64_t> lab
 
 namespace detail_validate {
 
-/// Values of one run by name, as reals in ONNX order.
-inline tap_function collect(std::map<std::string, tensor>& into) {
+/// A value of a run that is over: codes stay codes, a quarter of the reals' bytes.
+class kept_value {
+ public:
+  explicit kept_value(const tapped& t)
+      : name_(t.value), type_(t.type), dims_(t.dims), memory_(t.memory), codes_(t.codes) {
+    const auto* bytes = static_cast<const std::byte*>(t.data);
+    bytes_.assign(bytes, bytes + static_cast<std::size_t>(t.size()) * size_of(t.type));
+  }
+  const shape& dims() const { return dims_; }
+  tensor real() const { return tapped{name_, type_, bytes_.data(), dims_, memory_, codes_}.real(); }
+
+ private:
+  std::string name_;
+  dtype type_;
+  shape dims_;
+  lowering::order memory_;
+  std::optional<code> codes_;
+  std::vector<std::byte> bytes_;
+};
+
+/// Values of one run by name; of one that is made twice, the last.
+using kept_values = std::map<std::string, kept_value, std::less<>>;
+
+inline tap_function keep(kept_values& into) {
   return [&into](const tapped& t) {
-    if (t.type == dtype::f32 || t.codes) into[std::string(t.value)] = t.real();
+    if (t.type == dtype::f32 || t.codes) into.insert_or_assign(std::string(t.value), kept_value(t));
+  };
+}
+
+/// How far values of another run, which ran before, are from those of this one. Each is compared as it is
+/// made: of reals, none are held.
+inline tap_function measure(const kept_values& other, std::map<std::string, distortion>& into) {
+  return [&](const tapped& t) {
+    if (t.type != dtype::f32 && !t.codes) return;
+    const auto q = other.find(t.value);
+    if (q == other.end()) return;
+    if (q->second.dims() != t.dims) return void(into.erase(std::string(t.value)));
+    const tensor reals = t.real(), others = q->second.real();
+    distortion error;
+    error.add(reals.view<float>(), others.view<float>());
+    into.insert_or_assign(std::string(t.value), error);
   };
 }
 
@@ -181,9 +229,10 @@ comparison compare(runner& reference, runner& other, samples data,
   while (options.limit < 0 || c.n < options.limit) {
     const auto s = data.next();
     if (!s) break;
-    std::map<std::string, tensor> a, b;
-    const auto y = reference.run(*s, options.layers ? detail_validate::collect(a) : tap_function{});
-    const auto q = other.run(*s, options.layers ? detail_validate::collect(b) : tap_function{});
+    detail_validate::kept_values kept;  // the second's: in codes mostly
+    std::map<std::string, distortion> errors;
+    const auto q = other.run(*s, options.layers ? detail_validate::keep(kept) : tap_function{});
+    const auto y = reference.run(*s, options.layers ? detail_validate::measure(kept, errors) : tap_function{});
     if (y.size() != q.size())
       throw shape_error("validate: outputs: expected " + std::to_string(y.size()) + ", got " + std::to_string(q.size()));
     for (std::size_t i = 0; i < y.size(); ++i) {
@@ -198,10 +247,8 @@ comparison compare(runner& reference, runner& other, samples data,
       same += top_class(a0) == top_class(class_scores(q[0]));
     for (const auto& t : other.current_program().taps) {
       const auto& name = other.current_program().slots[static_cast<std::size_t>(t.slot)].value;
-      const auto in_a = a.find(name), in_b = b.find(name);
-      if (in_a == a.end() || in_b == b.end() || in_a->second.dims() != in_b->second.dims()) continue;
-      detail_validate::entry_for(c.layers, name).error.add(in_a->second.view<float>(), in_b->second.view<float>());
-      b.erase(in_b);
+      if (const auto error = errors.extract(name); !error.empty())
+        detail_validate::entry_for(c.layers, name).error.add(error.mapped());
     }
     ++c.n;
     if (options.report) options.report("compare", c.n, total);

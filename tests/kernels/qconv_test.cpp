@@ -146,6 +146,27 @@ TEST_CASE("a first layer of few channels equals the reference") {
   check({.g = g});
 }
 
+TEST_CASE("narrow images, whose windows mostly cross a border, equal the reference") {
+  for (const std::int64_t in_w : {1, 2, 3, 4, 5, 8, 11})
+    for (const std::int64_t in_c : {1, 2, 3})
+      for (const std::int64_t kernel_w : {1, 2, 3, 5})
+        for (const std::int64_t stride : {1, 2, 4}) {
+          CAPTURE(in_w);
+          CAPTURE(in_c);
+          CAPTURE(kernel_w);
+          CAPTURE(stride);
+          check({.g = geometry({.in_h = 5,
+                                .in_w = in_w,
+                                .in_c = in_c,
+                                .out_c = 20,
+                                .kernel_h = 3,
+                                .kernel_w = kernel_w,
+                                .stride_w = stride,
+                                .pad_top = 1,
+                                .pad_left = 2})});
+        }
+}
+
 TEST_CASE("grouped convolution equals the reference") {
   check({.g = square(7, 16, 32, 3, 1, 4)});
   check({.g = square(7, 24, 12, 3, 2, 4), .out = output::added});

@@ -14,10 +14,10 @@
 namespace ptq::control {
 
 /// Everything that an answer of the search depends on, as a number.
-/// Statistics, Data, Options: those of the stage
-template <class Statistics, class Data, class Options>
+/// Statistics, Data, Options: those of the stage; Settings: what `settings_of` makes of its quantization
+template <class Statistics, class Data, class Options, class Settings>
 std::string identity_of(const graph& g, const Statistics& observed, const Data& data,
-                        const Options& o) {
+                        const Options& o, const Settings& settings) {
   hasher h;
   const auto bytes = [&](const void* at, std::size_t n) { h.add({static_cast<const std::byte*>(at), n}); };
   const auto text = [&](const std::string& s) { bytes(s.data(), s.size() + 1); };
@@ -36,13 +36,12 @@ std::string identity_of(const graph& g, const Statistics& observed, const Data& 
                    static_cast<double>(o.tune_hyperparams), static_cast<double>(o.restore), static_cast<double>(o.front_points),
                    static_cast<double>(o.ranking_subset_size),
                    static_cast<double>(o.max_iterations), o.max_latency_ms, o.min_speedup,
-                   o.max_float_macs, static_cast<double>(o.quantize.preset),
-                   static_cast<double>(o.quantize.correction),
-                   static_cast<double>(o.quantize.effort.level),
-                   static_cast<double>(o.quantize.effort.tune),
-                   static_cast<double>(o.quantize.effort.fixed_preset),
-                   static_cast<double>(o.quantize.effort.fixed_estimator)})
+                   o.max_float_macs})
     number(x);
+  for (const auto& [name, chosen] : settings) {
+    text(name);
+    text(chosen);
+  }
   text(o.metric.name);
   for (const auto& b : o.more) {
     text(b.metric.name);

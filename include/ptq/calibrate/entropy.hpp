@@ -43,37 +43,52 @@ inline magnitude_counts magnitudes(const histogram& h) {
   return m;
 }
 
-/// Σ p · log(p / q) of the first `kept` magnitudes against themselves spread over `levels` cells;
-/// what lies beyond is clipped into the last magnitude of p. Numbers per cell are spread evenly
-/// over the magnitudes that are not empty.
-inline double divergence(const std::vector<double>& m, std::size_t kept, std::size_t levels) {
-  double beyond = 0, total = 0;
-  for (std::size_t i = 0; i < m.size(); ++i) {
-    total += m[i];
-    if (i >= kept) beyond += m[i];
-  }
-  const double inside = total - beyond;
-  if (inside <= 0) return std::numeric_limits<double>::infinity();
-  double sum = 0;
-  for (std::size_t cell = 0; cell < levels; ++cell) {
-    const std::size_t from = cell * kept / levels, to = (cell + 1) * kept / levels;
-    double mass = 0;
-    int filled = 0;
-    for (std::size_t i = from; i < to; ++i) {
-      mass += m[i];
-      filled += m[i] > 0;
-    }
-    for (std::size_t i = from; i < to; ++i) {
-      const double p = (m[i] + (i + 1 == kept ? beyond : 0.0)) / total;
-      if (p <= 0) continue;
-      // A magnitude that only the clipped numbers fill gets a hair of q, so that the divergence
-      // stays finite.
-      const double q = m[i] > 0 ? mass / filled / inside : 1e-9;
-      sum += p * std::log(p / q);
+/// How far magnitudes diverge from what is left of them by a clipped, coarser distribution q.
+///
+///   Σ p · log(p / q) = Σ p · log p − Σ over cells of (Σ p of the cell) · log q of the cell
+///
+/// since q is the same all over a cell: a logarithm for each cell and range, not for each magnitude.
+class divergences {
+ public:
+  explicit divergences(const std::vector<double>& m) : m_(m), mass_(1), own_(1), filled_(1) {
+    double total = 0;
+    for (double n : m) total += n;
+    for (double n : m) {
+      const double p = n / total;
+      mass_.push_back(mass_.back() + n);
+      own_.push_back(own_.back() + (n > 0 ? p * std::log(p) : 0));
+      filled_.push_back(filled_.back() + (n > 0 ? 1 : 0));
     }
   }
-  return sum;
-}
+
+  /// Of the first `kept` magnitudes spread over `levels` cells, numbers per cell evenly over the magnitudes
+  /// that are not empty; what lies beyond is clipped into the last magnitude of p.
+  double of(std::size_t kept, std::size_t levels) const {
+    const double total = mass_.back(), inside = mass_[kept], beyond = total - inside;
+    if (inside <= 0) return std::numeric_limits<double>::infinity();
+    const std::size_t last = kept - 1;
+    double sum = own_[last];
+    if (const double p = (m_[last] + beyond) / total; p > 0) sum += p * std::log(p);
+    for (std::size_t cell = 0, from = 0; cell < levels; ++cell) {
+      const std::size_t to = (cell + 1) * kept / levels;
+      double mass = mass_[to] - mass_[from];
+      const double filled = filled_[to] - filled_[from];
+      from = to;
+      if (mass <= 0) continue;
+      const double q = mass / filled / inside;
+      if (cell + 1 == levels && m_[last] > 0) mass += beyond;
+      sum -= mass / total * std::log(q);
+    }
+    // A magnitude that only the clipped numbers fill gets a hair of q, so that the divergence stays
+    // finite.
+    if (m_[last] <= 0) sum -= beyond / total * std::log(1e-9);
+    return sum;
+  }
+
+ private:
+  const std::vector<double>& m_;
+  std::vector<double> mass_, own_, filled_;  // sums over the magnitudes before; own: of p · log p
+};
 
 /// codes  of the grid: half of them for magnitudes where a number is negative
 inline value_range least_divergence_range(const histogram& h, int codes = 256) {
@@ -83,12 +98,13 @@ inline value_range least_divergence_range(const histogram& h, int codes = 256) {
   const auto [m, width] = magnitudes(h);
   if (m.size() <= levels) return all;
   // The whole range is tried last, so that it wins a tie.
+  const divergences all_of(m);
   double least = std::numeric_limits<double>::infinity();
   std::size_t best = m.size();
   const std::size_t stride = 8;
   for (std::size_t kept = levels; kept < m.size() + stride; kept += stride) {
     const std::size_t k = std::min(kept, m.size());
-    if (const double d = divergence(m, k, levels); d <= least) {
+    if (const double d = all_of.of(k, levels); d <= least) {
       least = d;
       best = k;
     }

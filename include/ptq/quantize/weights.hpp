@@ -34,10 +34,6 @@ struct input_means {
   shape dims;                // of the samples' input, every extent known
 };
 
-inline std::int32_t code_at(const tensor& codes, std::size_t i) {
-  return codes.type() == dtype::s16 ? codes.view<std::int16_t>()[i] : codes.view<std::int8_t>()[i];
-}
-
 /// Nearest integer to bias / scale, ties to even, |result| < 2^31.
 inline std::int64_t bias_code(double bias, float scale) {
   const double q = bias / static_cast<double>(scale);
@@ -281,12 +277,13 @@ inline std::optional<std::string> layer_quantizer::quantize(std::int32_t index,
       std::max(x.zero_point[0] - lowest_code(x.type), highest_code(x.type) - x.zero_point[0]);
   // Sums of 16-bit codes have 64 bits; a bias has 32 all the same.
   const bool wide = x.type == dtype::u16 || c.q.type() == dtype::s16;
+  const auto codes = wide ? std::span<const std::int8_t>() : c.q.view<std::int8_t>();
   for (std::size_t i = 0; i < v.channels; ++i) {
     bias_params.scale[i] = x.scale[0] * c.scale(i);
     const double steps = std::fabs(bias[i]) / static_cast<double>(bias_params.scale[i]);
     std::int64_t sum = 0;
-    for (std::size_t t = 0; t < v.taps && !wide; ++t)
-      sum += std::abs(code_at(c.q, v.at(i, t)) - c.zero(i));
+    const std::int32_t zero = c.zero(i);
+    for (std::size_t t = 0; t < v.taps && !wide; ++t) sum += std::abs(codes[v.at(i, t)] - zero);
     if (steps + 1 + static_cast<double>(sum * reach) >= 0x1p31)
       return "its accumulator could exceed int32: channel " + std::to_string(i) + " reaches " +
              std::to_string(static_cast<std::int64_t>(steps) + sum * reach);

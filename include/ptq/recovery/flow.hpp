@@ -26,6 +26,7 @@
 #include <ptq/quantize/placement.hpp>
 #include <ptq/quantize/scheme.hpp>
 #include <ptq/quantize/settings.hpp>
+#include <ptq/recovery/decisions.hpp>
 #include <ptq/recovery/held_back.hpp>
 #include <ptq/recovery/layer_sweeps.hpp>
 #include <ptq/recovery/relief.hpp>
@@ -37,11 +38,6 @@ namespace ptq::recovering {
 /// Samples that a step is tried on, and that correction sweeps over: means and ranges settle long
 /// before, and a sweep costs two inferences of each.
 inline constexpr std::int64_t scout_count = 32, sweep_count = 40;
-
-/// Share of the error that a step must take away: less than 2 % a few dozen samples do not tell. Layers
-/// in float cost time and must be worth more; activations in float, whole passes over memory, most
-/// (fashion_mobilenet took 1.6 times as long).
-inline constexpr double least_gain = 0.02, least_float_gain = 0.1, least_product_gain = 0.5;
 
 /// What quantizes from statistics: observations(g, o) and quantized(g, statistics, o).
 template <class Q>
@@ -59,8 +55,8 @@ class flow {
         judge_(g, table, parts_.held, options.threads, bytes_ / 8),
         caller_report_(options.report) {
     options_.report = {};  // of the stages inside; this one counts its steps
-    report_.held_back = judge_.count();
-    report_.samples = parts_.used.count().value_or(0);
+    steps_.report.held_back = judge_.count();
+    steps_.report.samples = parts_.used.count().value_or(0);
   }
 
   struct outcome {
@@ -73,8 +69,8 @@ class flow {
   outcome run() {
     auto observed = prepare();
     auto q = quantizer_.quantized(network_, observed, options_);
-    if (options_.effort.level != effort::fast || wants_sequential()) error_ = judge_.error(q);
-    if (options_.effort.level != effort::fast) {
+    if (tries() || wants_sequential()) steps_.start(judge_.errors(q));
+    if (tries()) {
       if (options_.effort.wide_macs > 0)
         q = relieved(std::move(q), observed, "16-bit inputs", wide_step);
       if (options_.effort.float_macs > 0 && may_use_float())
@@ -82,24 +78,31 @@ class flow {
     }
     if (wants_sequential()) q = corrected(std::move(q));
     record_settings(q, options_);
-    return {std::move(q), std::move(observed), std::move(report_), std::move(options_)};
+    return {std::move(q), std::move(observed), std::move(steps_.report), std::move(options_)};
   }
 
-  /// What a search starts from: the float network as the kept steps changed it, and its statistics.
+  /// What a search for layers to give back to float starts from: the float network as the kept steps changed it, its
+  /// statistics, and the values with 16-bit codes.
   outcome prepared() {
     auto observed = prepare();
-    return {std::move(network_), std::move(observed), std::move(report_), std::move(options_)};
+    if (tries() && options_.effort.wide_macs > 0) {
+      auto q = quantizer_.quantized(network_, observed, options_);
+      steps_.start(judge_.errors(q));
+      relieved(std::move(q), observed, "16-bit inputs", wide_step);
+    }
+    return {std::move(network_), std::move(observed), std::move(steps_.report), std::move(options_)};
   }
 
  private:
-  static double db(double error) { return error > 0 ? -10 * std::log10(error) : INFINITY; }
   void progress(const char* what) {
     if (caller_report_) caller_report_(what, 0, 0);
   }
 
+  bool tries() const { return options_.effort.level != effort::fast; }
+
   statistics prepare() {
-    const bool tries = options_.effort.level != effort::fast, tunes = tries || options_.effort.tune;
-    if (tries) reshape_channels();
+    const bool tunes = tries() || options_.effort.tune;
+    if (tries()) reshape_channels();
     progress("calibrate");
     auto request = quantizer_.observations(network_, options_);
     request.keep_all = tunes;
@@ -110,19 +113,7 @@ class flow {
   }
 
   bool wants_sequential() const {
-    return forces_sequential() ||
-           (options_.effort.level != effort::fast && !options_.effort.fixed_correction);
-  }
-
-  /// Notes a step; true if it is kept.
-  ///
-  /// gain  least share of the error that must go
-  bool decide(std::string what, double error, bool forced = false, double gain = least_gain) {
-    const bool kept = forced || error < (1 - gain) * error_;
-    report_.steps.push_back(
-        {.what = std::move(what), .before_db = db(error_), .after_db = db(error), .kept = kept});
-    if (kept) error_ = error;
-    return kept;
+    return forces_sequential() || (tries() && !options_.effort.fixed_correction);
   }
 
   samples few() const {
@@ -131,11 +122,13 @@ class flow {
 
   /// The error of a changed float network. Ranges are those that are likely to be chosen later: a
   /// range that cuts off too much hides what happens within it.
-  double tried(const graph& g) {
+  ///
+  /// rival  of what it is tried against
+  std::vector<double> tried(const graph& g, const std::vector<double>& rival = {}) {
     auto o = options_;
     if (!o.effort.fixed_estimator) o.activations.estimator = range_estimator::automatic;
     const auto s = calibrate(g, table_, few(), quantizer_.observations(g, o));
-    return judge_.error(quantizer_.quantized(g, s, o));
+    return judge_.errors(quantizer_.quantized(g, s, o), rival);
   }
 
   /// Quantized by other options, from what calibration has seen.
@@ -157,7 +150,7 @@ class flow {
     const auto share =
         ", " + std::to_string(changed) + " of " + std::to_string(groups.size()) + " groups";
     const double gain = product ? least_product_gain : least_gain;
-    if (decide(name + share, tried(g), false, gain)) network_ = std::move(g);
+    if (steps_.keep(name + share, tried(g, steps_.errors()), gain)) network_ = std::move(g);
   }
 
   void reshape_channels() {
@@ -167,7 +160,7 @@ class flow {
     const auto groups = quantization::channel_group_finder(base).find();
     if (groups.empty()) return;
     const auto seen = spreads_of(base, groups, few(), table_, options_.threads);
-    error_ = tried(network_);
+    steps_.start(tried(network_));
     // From a quarter of the spread to all of it; SmoothQuant's half for outliers, NNCF's 0.95.
     constexpr std::array alphas{0.25, 0.5, 0.75, 1.0};
     constexpr std::array smooth_alphas{0.5, 0.65, 0.8, 0.95};
@@ -183,7 +176,7 @@ class flow {
   /// one estimator alone.
   void choose_ranges() {
     const auto from = options_;
-    error_ = judge_.error(settled(from));
+    steps_.start(judge_.errors(settled(from)));
     std::vector<preset> presets{from.preset};
     if (!from.effort.fixed_preset)
       presets.push_back(from.preset == preset::mixed ? preset::performance : preset::mixed);
@@ -200,7 +193,7 @@ class flow {
         const auto what = std::string("preset ") +
                           (p == preset::mixed ? "mixed" : "performance") + ", ranges " +
                           name_of(e);
-        if (decide(what, judge_.error(settled(o)))) options_ = std::move(o);
+        if (steps_.keep(what, judge_.errors(settled(o), steps_.errors()))) options_ = std::move(o);
       }
   }
 
@@ -209,7 +202,7 @@ class flow {
     const auto used = parts_.used.count().value_or(0), all = all_.count().value_or(0);
     if (used == all) return;  // a single sample served both
     seen_ = calibration::merged(std::move(seen_), collect(network_, table_, parts_.held, request));
-    report_.samples = all;
+    steps_.report.samples = all;
   }
 
   /// Not on devices that take integers alone.
@@ -220,15 +213,16 @@ class flow {
   /// Where the error is large: `propose` (of relief_ground) changes the costliest inputs of layers.
   template <class Propose>
   graph relieved(graph q, statistics& observed, const char* what, Propose propose) {
-    if (db(error_) >= options_.effort.enough_db) return q;
+    if (steps_.error_db() >= options_.effort.enough_db) return q;
     progress(what);
     const auto step = propose(q, relief_ground{network_, options_, *parts_.used.at(0), table_, judge_});
     if (!step) return q;
     auto roomy = with_room(observed, resolve(seen_, {.estimator = range_estimator::minmax}),
                            step->options.wide_values);
     auto better = quantizer_.quantized(network_, roomy, step->options);
-    const bool kept = decide(step->what, judge_.error(better), false, least_float_gain);
-    report_.steps.back().layers = step->layers;
+    const bool kept =
+        steps_.keep(step->what, judge_.errors(better, steps_.errors()), least_float_gain);
+    steps_.report.steps.back().layers = step->layers;
     if (!kept) return q;
     options_ = step->options;
     observed = std::move(roomy);
@@ -247,9 +241,9 @@ class flow {
       if (!sweeps_) sweeps_.emplace(network_, q, parts_.used, table_, how);
       return change(*sweeps_);
     } catch (const unsupported& e) {
-      skipped(what, e.what());
+      steps_.skip(what, e.what());
     } catch (const shape_error& e) {
-      skipped(what, e.what());
+      steps_.skip(what, e.what());
     }
     return {};
   }
@@ -263,7 +257,7 @@ class flow {
     const bool forced = forces_sequential();
     auto better = swept("sequential bias correction", q,
                         [](const layer_sweeps& s) { return s.corrected(); });
-    if (better && decide("sequential bias correction", judge_.error(*better), forced)) {
+    if (better && steps_.keep("sequential bias correction", judge_.errors(*better), least_gain, forced)) {
       options_.correction = bias_correction::sequential;
       q = std::move(*better);
     }
@@ -271,15 +265,9 @@ class flow {
     const int limit = quantization::weight_grid_of(options_).highest();
     better = swept("weight reconstruction", q,
                    [&](const layer_sweeps& s) { return s.rounded(limit); });
-    if (better && decide("weight reconstruction", judge_.error(*better))) q = std::move(*better);
+    if (better && steps_.keep("weight reconstruction", judge_.errors(*better, steps_.errors())))
+      q = std::move(*better);
     return q;
-  }
-
-  void skipped(std::string what, std::string why) {
-    report_.steps.push_back({.what = std::move(what),
-                             .before_db = db(error_),
-                             .after_db = db(error_),
-                             .note = std::move(why)});
   }
 
   const kernels::kernel_table& table_;
@@ -290,9 +278,8 @@ class flow {
   samples all_;
   split_samples parts_;
   held_back judge_;
-  double error_ = 0;  // of what is kept so far
+  decisions steps_;
   calibration::evidence seen_;  // of network_, on parts_.used
-  recovery_report report_;
   std::optional<layer_sweeps> sweeps_;  // of network_ and what was quantized from it
   ptq::progress caller_report_;
 };

@@ -71,11 +71,23 @@ class held_back {
   /// most  samples that are looked at
   double error(const graph& g,
                std::int64_t most = std::numeric_limits<std::int64_t>::max()) const {
-    if (names_.empty()) return 0;
+    const auto all = errors(g, {}, most);
+    return all.empty() ? 0 : all.back();
+  }
+
+  /// The error over the first sample, the first two, …: the last is that of all that were looked at.
+  ///
+  /// rival   of the network to improve on: where a third of the samples rules this one out, they are all that is
+  ///         looked at. Empty: none
+  std::vector<double> errors(const graph& g, const std::vector<double>& rival = {},
+                             std::int64_t most = std::numeric_limits<std::int64_t>::max()) const {
+    const auto n = std::min(most, count());
+    std::vector<double> all;
+    if (names_.empty()) return std::vector<double>(static_cast<std::size_t>(n));
     // The steps that stay float are those of the program that ships.
     runner run(judged(g), *table_, {.threads = threads_, .fast_float = false});
     std::vector<double> signal(names_.size()), noise(names_.size());
-    for (std::int64_t i = 0; i < std::min(most, count()); ++i) {
+    for (std::int64_t i = 0; i < n; ++i) {
       const auto out = run.run(*held_.at(i));
       for (std::size_t k = 0; k < out.size(); ++k) {
         const auto y = wanted_.at(names_[k], i);
@@ -89,14 +101,25 @@ class held_back {
           noise[k] += d * d;
         }
       }
+      all.push_back(mean_error(signal, noise));
+      if (i + 1 == look_at(n) && all.size() <= rival.size() && all.back() > hopeless * rival[all.size() - 1])
+        break;
     }
-    double sum = 0;
-    for (std::size_t k = 0; k < names_.size(); ++k)
-      sum += noise[k] == 0 ? 0 : noise[k] / std::max(signal[k], 1e-300);
-    return sum / static_cast<double>(names_.size());
+    return all;
   }
 
  private:
+  /// A step has to lower the error by some percent. Of 158 trials on 22 networks this ruled out 42, of which one would
+  /// have been kept for 0.2 dB (yunet, where a picture or two make the error).
+  static constexpr double hopeless = 1.25;
+  static std::int64_t look_at(std::int64_t n) { return std::max<std::int64_t>(8, n / 3); }
+
+  static double mean_error(const std::vector<double>& signal, const std::vector<double>& noise) {
+    double sum = 0;
+    for (std::size_t k = 0; k < noise.size(); ++k)
+      sum += noise[k] == 0 ? 0 : noise[k] / std::max(signal[k], 1e-300);
+    return sum / static_cast<double>(noise.size());
+  }
   graph judged(graph g) const {
     g.outputs.clear();
     for (const auto& name : names_) {

@@ -33,7 +33,7 @@ PTQ_ALWAYS_INLINE void choose_rows(conv_object& c) {
     c.rows_by = way::gathered;
     c.taps = 1;
     c.depth = std::max<std::int64_t>(kernel * in, 4);
-    c.slot = c.depth;
+    c.slot = (c.depth + 7) / 4 * 4;  // four bytes may be written where the last begins
   } else {
     c.rows_by = kernel == 1 ? way::direct : way::indirect;
     c.taps = kernel;
@@ -51,11 +51,11 @@ PTQ_ALWAYS_INLINE std::int64_t first_panel_rows(const conv_object& c) {
 }
 
 /// Block sizes: about 48 rows share a pass over a panel, 256 KiB of panels stay in the second-level
-/// cache, and there are 32 units where the shape allows, for 16 threads.
+/// cache, and there are 32 units, for 16 threads, where these are worth more than finding their rows.
 template <class Isa>
 PTQ_ALWAYS_INLINE void choose_blocks(conv_object& c) {
-  constexpr std::int64_t usual_rows = 48, cached_bytes = 256 << 10, enough_units = 32,
-                         least_rows = 12;
+  constexpr std::int64_t usual_rows = 48, cached_bytes = 256 << 10, most_units = 32,
+                         least_rows = 12, least_products = has_dpbusd<Isa> ? 1 << 18 : 1 << 17;
   c.pixels = c.g.batch * c.g.out_h * c.g.out_w;
   const std::int64_t bytes = panel_bytes<Isa>(c.taps, c.depth, gemm_shape<Isa>::vectors);
   c.panels_per_unit = std::clamp<std::int64_t>(cached_bytes / bytes, 1, c.panels);
@@ -63,15 +63,21 @@ PTQ_ALWAYS_INLINE void choose_blocks(conv_object& c) {
   const auto units = [&] {
     return c.blocks * ((c.panels + c.panels_per_unit - 1) / c.panels_per_unit);
   };
+  const std::int64_t products = c.pixels * c.g.out_c * c.taps * c.depth;
+  const std::int64_t enough_units = std::clamp<std::int64_t>(products / least_products, 1, most_units);
   if (c.wide) {  // the copies stay in the second-level cache too
     constexpr std::int64_t copy_bytes = 128 << 10;
     const std::int64_t most = std::clamp<std::int64_t>(
         copy_bytes / (2 * wide_pitch(c.taps * c.depth)), least_rows, usual_rows);
     c.blocks = std::max(c.blocks, (c.pixels + most - 1) / most);
   }
-  while (units() < enough_units && c.panels_per_unit > 1)
-    c.panels_per_unit = (c.panels_per_unit + 1) / 2;
+  const auto divide_panels = [&] {
+    while (units() < enough_units && c.panels_per_unit > 1)
+      c.panels_per_unit = (c.panels_per_unit + 1) / 2;
+  };
+  if (!c.wide) divide_panels();
   while (units() < enough_units && c.pixels / c.blocks >= 2 * least_rows) c.blocks *= 2;
+  divide_panels();  // last where every part of them copies its rows
   c.block = std::max<std::int64_t>(1, (c.pixels + c.blocks - 1) / c.blocks);
   const std::int64_t rows = first_panel_rows<Isa>(c);
   if (c.blocks > 1) c.block = (c.block + rows - 1) / rows * rows;

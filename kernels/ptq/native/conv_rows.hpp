@@ -59,6 +59,12 @@ inline constexpr std::uint8_t inside_tile = 255;
 /// Rows of a block, and of its pointer table: a last tile may read pointers beyond the block.
 inline constexpr std::int64_t largest_block = 80, block_pitch = 96;
 
+/// As far as the last tile may read: it has 6 or 12 rows, with 512-bit registers 16 at most.
+template <class Isa>
+PTQ_ALWAYS_INLINE std::int64_t rows_read(std::int64_t count) {
+  return register_bytes<Isa> == 64 ? count + 15 : (count + 11) / 12 * 12;
+}
+
 /// Rows of a thread's pointer table.
 PTQ_ALWAYS_INLINE std::int64_t pitch_of(const conv_object& c) {
   return c.kept ? c.pixels + block_pitch - largest_block : block_pitch;
@@ -107,7 +113,7 @@ struct conv_rows {
       if (c.rows_by == conv_object::way::runs)
         fill_runs(s);
       else if (c.rows_by == conv_object::way::gathered)
-        for (std::int64_t j = 0; j < length; ++j) gather(s, j, group * g.group_in());
+        gather(s, group * g.group_in());
       else if (inside)
         point(table + s.at, image + (s.y * g.in_w + s.x) * g.src_pixel(),
               g.stride_w * g.src_pixel(), {0, length});
@@ -116,10 +122,8 @@ struct conv_rows {
       i += length;
     }
     if (c.kept) return;
-    // as far as a last tile of 6 or 12 rows may read, or one of 512-bit registers, which has up to 16
-    const std::int64_t end = register_bytes<Isa> == 64 ? block_pitch : (count + 11) / 12 * 12;
     for (std::int64_t tap = 0; tap < c.taps; ++tap)
-      for (std::int64_t i = count; i < end; ++i) table[tap * pitch + i] = c.padding;
+      for (std::int64_t i = count; i < rows_read<Isa>(count); ++i) table[tap * pitch + i] = c.padding;
   }
 
   /// Valid pointers everywhere, before blocks of a kept table are filled.
@@ -187,7 +191,8 @@ struct conv_rows {
   void fill_runs(const segment& s) const {
     const kernels::conv_geometry& g = c.g;
     const work_range in = inside(s, s.x, g.in_w - g.kernel_w + 1);
-    const std::int64_t step = g.stride_w * g.in_c;
+    const std::int64_t step = g.stride_w * g.in_c, crossing = s.count - (in.end - in.begin);
+    const bool strip = crossing > 2 && g.stride_w <= g.kernel_w;  // at once
     for (std::int64_t kh = 0; kh < g.kernel_h; ++kh) {
       const std::int64_t y = s.y + kh * g.dilation_h;
       const std::uint8_t** tap = table + kh * pitch + s.at;
@@ -197,47 +202,71 @@ struct conv_rows {
       }
       const std::uint8_t* row = s.image + y * g.in_w * g.in_c;
       std::uint8_t* window = windows + (kh * pitch + s.at) * c.slot;
-      for (std::int64_t i = 0; i < in.begin; ++i)
-        tap[i] = copy_window(row, s.x + i * g.stride_w, window + i * c.slot);
-      const std::uint8_t* from = row + s.x * g.in_c;
-      point(tap, from, step, in);
-      for (std::int64_t i = in.end; i < s.count; ++i)
-        tap[i] = copy_window(row, s.x + i * g.stride_w, window + i * c.slot);
+      if (strip) {
+        copy_strip(row, s.x, s.count, window);
+        point(tap, window, step, {0, s.count});
+        continue;
+      }
+      const auto copy = [&](std::int64_t i) {
+        copy_strip(row, s.x + i * g.stride_w, 1, window + i * c.slot);
+        tap[i] = window + i * c.slot;
+      };
+      for (std::int64_t i = 0; i < in.begin; ++i) copy(i);
+      point(tap, row + s.x * g.in_c, step, in);
+      for (std::int64_t i = in.end; i < s.count; ++i) copy(i);
     }
   }
 
-  /// kernel_w pixels from column x of a row, zero points outside of it.
-  const std::uint8_t* copy_window(const std::uint8_t* row, std::int64_t x,
-                                  std::uint8_t* window) const {
+  /// The pixels of `count` windows, the first from column x of a row on; zero points outside of the row. No more than
+  /// count · slot bytes where windows overlap or touch.
+  void copy_strip(const std::uint8_t* row, std::int64_t x, std::int64_t count,
+                  std::uint8_t* to) const {
     const kernels::conv_geometry& g = c.g;
-    const std::int64_t from = std::max<std::int64_t>(x, 0);
-    const std::int64_t to = std::min(x + g.kernel_w, g.in_w);
-    std::memset(window, c.zero_point, static_cast<std::size_t>(c.slot));
-    if (from < to)
-      std::memcpy(window + (from - x) * g.in_c, row + from * g.in_c,
-                  static_cast<std::size_t>((to - from) * g.in_c));
-    return window;
+    const std::int64_t length = (count - 1) * g.stride_w + g.kernel_w;
+    const std::int64_t begin = std::clamp<std::int64_t>(-x, 0, length);
+    const std::int64_t end = std::clamp<std::int64_t>(g.in_w - x, begin, length);
+    const auto bytes = [&](std::int64_t pixels) { return static_cast<std::size_t>(pixels * g.in_c); };
+    if (begin > 0) std::memset(to, c.zero_point, bytes(begin));
+    if (begin < end) std::memcpy(to + begin * g.in_c, row + (x + begin) * g.in_c, bytes(end - begin));
+    if (end < length) std::memset(to + end * g.in_c, c.zero_point, bytes(length - end));
   }
 
-  /// All taps of pixel j of a segment, behind each other.
-  void gather(const segment& s, std::int64_t j, std::int64_t channel) const {
+  /// The windows of a segment, all taps of a pixel behind each other.
+  void gather(const segment& s, std::int64_t channel) const {
     const kernels::conv_geometry& g = c.g;
-    const std::int64_t in = g.group_in(), x = s.x + j * g.stride_w;
-    std::uint8_t* window = windows + (s.at + j) * c.slot;
-    table[s.at + j] = window;
+    const std::int64_t in = g.group_in(), run = g.kernel_w * in;
+    std::uint8_t* const window = windows + s.at * c.slot;
+    point(table + s.at, window, c.slot, {0, s.count});
+    // Neighbouring bytes four at a time: the next run, or the rest of the slot, takes what is too many.
+    work_range fours{0, 0};
+    if (g.dilation_w == 1 && g.src_pixel() == in && run <= 4) {
+      fours = inside(s, s.x, g.in_w - (4 + in - 1) / in + 1);
+      for (std::int64_t kh = 0; kh < g.kernel_h; ++kh) {
+        const std::int64_t y = s.y + kh * g.dilation_h;
+        const bool outside = y < 0 || y >= g.in_h;
+        copy_fours(window + fours.begin * c.slot + kh * run, c.slot,
+                   outside ? c.padding : s.image + (y * g.in_w + s.x + fours.begin * g.stride_w) * in,
+                   outside ? 0 : g.stride_w * in, fours.end - fours.begin);
+      }
+    }
+    for (std::int64_t j = 0; j < fours.begin; ++j)
+      gather_taps(s, s.x + j * g.stride_w, channel, window + j * c.slot);
+    for (std::int64_t j = fours.end; j < s.count; ++j)
+      gather_taps(s, s.x + j * g.stride_w, channel, window + j * c.slot);
+  }
+  static PTQ_ALWAYS_INLINE void copy_fours(std::uint8_t* to, std::int64_t slot,
+                                           const std::uint8_t* from, std::int64_t step,
+                                           std::int64_t count) {
+    for (; count > 0; --count, to += slot, from += step) std::memcpy(to, from, 4);
+  }
+  void gather_taps(const segment& s, std::int64_t x, std::int64_t channel,
+                   std::uint8_t* window) const {
+    const kernels::conv_geometry& g = c.g;
+    const std::int64_t in = g.group_in();
     std::memset(window, c.zero_point, static_cast<std::size_t>(c.slot));
     for (std::int64_t kh = 0; kh < g.kernel_h; ++kh) {
       const std::int64_t iy = s.y + kh * g.dilation_h;
       if (iy < 0 || iy >= g.in_h) continue;
-      if (g.dilation_w == 1 && g.src_pixel() == in) {  // neighbours: at once
-        const std::int64_t begin = std::max<std::int64_t>(-x, 0);
-        const std::int64_t end = std::min(g.kernel_w, g.in_w - x);
-        if (begin < end)
-          std::memcpy(window + (kh * g.kernel_w + begin) * in,
-                      s.image + (iy * g.in_w + x + begin) * in,
-                      static_cast<std::size_t>((end - begin) * in));
-        continue;
-      }
       for (std::int64_t kw = 0; kw < g.kernel_w; ++kw) {
         const std::int64_t ix = x + kw * g.dilation_w;
         if (ix < 0 || ix >= g.in_w) continue;
@@ -264,7 +293,7 @@ struct wide_rows {
       for (std::int64_t tap = 0; tap < c.taps; ++tap, to += c.depth)
         widen<Isa>(taps[tap * block_pitch + i] + offset, to, c.depth);
     }
-    for (std::int64_t i = count; i < block_pitch; ++i) table[i] = table[0];
+    for (std::int64_t i = count; i < rows_read<Isa>(count); ++i) table[i] = table[0];
   }
 };
 

@@ -234,18 +234,23 @@ kernels::prepared prepare(const kernels::qconv_args& a) {
   o.down = (g.out_h + side - 1) / side;
   o.across = (g.out_w + side - 1) / side;
   o.tiles = g.batch * o.down * o.across;
-  constexpr std::int64_t cached_bytes = 384 << 10, step = gemm_shape<Isa>::rows(panel_vectors<Isa>);
-  std::int64_t fit = cached_bytes / (2 * products * o.pitch);
-  if (fit < 2 * step) fit = 2 * step;
-  const std::int64_t parts = o.tiles > fit ? (o.tiles + fit - 1) / fit : 1;
-  o.block = ((o.tiles + parts - 1) / parts + step - 1) / step * step;
-  if (o.block > o.tiles) o.block = o.tiles;
-  if (o.block < 1) o.block = 1;
-  o.blocks = (o.tiles + o.block - 1) / o.block;  // 0 where there is no image
   constexpr std::int64_t columns = panel_vectors<Isa> * lanes<Isa>, unit_columns = 64;
   o.panels = (g.out_c + columns - 1) / columns;
   o.panels_per_unit = columns < unit_columns ? unit_columns / columns : 1;
   o.panel_blocks = (o.panels + o.panels_per_unit - 1) / o.panels_per_unit;
+  // As many tiles as stay in the second-level cache, fewer where threads would go without; below three steps their
+  // weights cost too much (27×27×32 → 128: 6 %).
+  constexpr std::int64_t cached_bytes = 384 << 10, enough_units = 16,
+                         step = gemm_shape<Isa>::rows(panel_vectors<Isa>);
+  std::int64_t fit = cached_bytes / (2 * products * o.pitch);
+  if (fit < 2 * step) fit = 2 * step;
+  std::int64_t parts = o.tiles > fit ? (o.tiles + fit - 1) / fit : 1;
+  const std::int64_t wanted = (enough_units + o.panel_blocks - 1) / o.panel_blocks;
+  while (parts < wanted && o.tiles / (parts + 1) >= 3 * step) ++parts;
+  o.block = ((o.tiles + parts - 1) / parts + step - 1) / step * step;
+  if (o.block > o.tiles) o.block = o.tiles;
+  if (o.block < 1) o.block = 1;
+  o.blocks = (o.tiles + o.block - 1) / o.block;  // 0 where there is no image
 
   block_layout<Isa> own;
   own.template add<convolution>(1);

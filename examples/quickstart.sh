@@ -10,7 +10,7 @@ out=${1:-out/quickstart}
 models=examples/models
 
 bash cmake/install_dependencies.sh
-cmake --preset release -D PTQ_ISAS=native >/dev/null  # kernels for this machine: a third of the time
+cmake --preset release -D PTQ_ISAS=native >/dev/null  # kernels for this machine alone
 cmake --build --preset release --target ptq_cli
 mkdir -p "$out"
 

@@ -88,8 +88,8 @@ faster_float layers_faster_in_float(const graph& g, const kernels::kernel_table&
   const auto observed = calibrate(g, table, data, control::watching_quantizer{}.observations(g, quick));
   const trial models(g, observed, table, take(data, 1), {.quantize = quick});
   auto best = models.quantized({});
-  const auto real = models.step_microseconds(g, false, how.repeats);
-  const auto codes = models.step_microseconds(best, false, how.repeats);
+  const auto times = models.step_microseconds({{g}, {best}}, how.repeats);
+  const auto &real = times[0], &codes = times[1];
   const auto time_of = [](const std::map<std::string, double>& us, const std::string& node) {
     const auto it = us.find(node);
     return it == us.end() ? 0.0 : it->second;

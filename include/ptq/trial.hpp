@@ -13,7 +13,6 @@
 #include <cstdint>
 #include <exception>
 #include <functional>
-#include <map>
 #include <memory>
 #include <mutex>
 #include <numeric>
@@ -29,6 +28,7 @@
 #include <ptq/data/activation_cache.hpp>
 #include <ptq/data/samples.hpp>
 #include <ptq/execute.hpp>
+#include <ptq/execute/step_times.hpp>
 #include <ptq/graph/extract.hpp>
 #include <ptq/graph/scores.hpp>
 #include <ptq/quantize.hpp>
@@ -119,9 +119,12 @@ class trial {
                    std::span<const std::int64_t> subset,
                    const std::function<void(std::size_t, std::size_t, const answer&)>& use) const;
 
-  /// Microseconds of every step by node and precision, the least of `repeats`.
-  std::map<std::string, double> step_microseconds(const graph& model, bool fast_float,
-                                                  int repeats) const;
+  struct timed_model {
+    graph model;
+    bool fast_float = false;
+  };
+  /// Of every step by node, see ptq::step_microseconds.
+  std::vector<node_microseconds> step_microseconds(const std::vector<timed_model>& all, int repeats) const;
 
   /// Microseconds of a whole run, as `ptq benchmark` takes them: the median on one thread.
   double median_microseconds(const graph& model, int repeats) const;
@@ -280,20 +283,13 @@ inline double trial::median_microseconds(const graph& model, int repeats) const 
   return us[us.size() / 2];
 }
 
-inline std::map<std::string, double> trial::step_microseconds(const graph& model, bool fast_float,
-                                                              int repeats) const {
-  runner run(model, *table_, {.threads = 1, .fast_float = fast_float});
-  const auto inputs = run.bind(at(0));
-  const auto& steps = run.current_program().steps;
-  std::vector<double> least;
-  for (int r = 0; r < repeats; ++r) {
-    const auto ns = run.current_session().step_times(inputs);
-    if (least.empty()) least = ns;
-    for (std::size_t i = 0; i < ns.size(); ++i) least[i] = std::min(least[i], ns[i]);
-  }
-  std::map<std::string, double> us;
-  for (std::size_t i = 0; i < least.size(); ++i) us[steps[i].node] += least[i] * 1e-3;
-  return us;
+inline std::vector<node_microseconds> trial::step_microseconds(const std::vector<timed_model>& all,
+                                                               int repeats) const {
+  std::vector<std::unique_ptr<runner>> programs;
+  for (const auto& m : all)
+    programs.push_back(std::make_unique<runner>(
+        m.model, *table_, runner_options{.threads = 1, .fast_float = m.fast_float}));
+  return ptq::step_microseconds(programs, at(0), repeats);
 }
 
 }  // namespace ptq

@@ -81,6 +81,11 @@ inline constexpr conv_shape conv_shapes[] = {
     {"yolov5s.down2", square({.side = 320, .in = 32, .out = 64, .kernel = 3, .stride = 2})},
     {"yolov5s.bottleneck", square({.side = 80, .in = 64, .out = 64, .kernel = 3})},
     {"yolov5s.down5", square({.side = 40, .in = 256, .out = 512, .kernel = 3, .stride = 2})},
+    // small ones: those of the default models, and a squeeze-and-excitation of MobileNetV3
+    {"fashion_resnet.conv1", square({.side = 28, .in = 1, .out = 16, .kernel = 3})},
+    {"fashion_mobilenet.expand", square({.side = 14, .in = 16, .out = 96})},
+    {"lenet.conv1", square({.side = 28, .in = 1, .out = 32, .kernel = 5})},  // LeCun et al. 1998
+    {"mobilenet_v3.squeeze", square({.side = 1, .in = 960, .out = 240})},
     {"tail.3x3", square({.side = 13, .in = 19, .out = 37, .kernel = 3})},
     {"tail.grouped", square({.side = 15, .in = 36, .out = 44, .kernel = 3, .groups = 4})},
 };

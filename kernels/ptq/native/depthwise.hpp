@@ -155,8 +155,8 @@ void lay_slots(const depthwise_object& d, depthwise_slot* slot, std::int64_t* of
                std::int64_t* every) noexcept {
   for (std::int64_t i = 0; i < 4 * d.groups; ++i) {
     depthwise_group tap;
-    slot_tap<Isa>(group_shape<Isa>(d.g, i / 4), i % 4, tap);
-    slot[i] = {static_cast<std::int32_t>(i / 4 * taps_per_group<Isa> + tap.rows),
+    slot_tap<Isa>(d, group_shape<Isa>(d, i / 4), i % 4, tap);
+    slot[i] = {static_cast<std::int32_t>(i / 4 * d.group_taps + tap.rows),
                static_cast<std::int32_t>(tap.columns)};
   }
   for (std::int64_t i = 0; i < d.groups; ++i) every[i] = d.g.stride_w;
@@ -179,14 +179,15 @@ kernels::prepared prepare_qdepthwise(const kernels::qconv_args& a) {
   d.g = g;
   d.rule = make_rule<Isa>(a.epilogue);
   d.repeat = g.group_out();
-  d.groups = (g.kernel_h + taps_per_group<Isa> - 1) / taps_per_group<Isa>;
-  const std::int64_t last_columns = group_shape<Isa>(g, d.groups - 1).columns;
-  d.steps = (d.groups - 1) * g.kernel_w + (g.kernel_w + last_columns - 1) / last_columns;
+  cut_filter<Isa>(d, taps_per_group<Isa, pairs>);
   d.three = g.kernel_h == 3 && g.kernel_w == 3 && d.rule.plain();
+  d.widened = has_pair_add<Isa> && !d.three && d.steps > 1;
+  if (d.widened) cut_filter<Isa>(d, taps_per_group<Isa, words>);
   d.dense = d.three && g.out_c == 8 && d.repeat == 1 && g.stride_w == 1 && g.dilation_w == 1 &&
             g.src_pixel() == 8 && g.dst_pixel() == 8;
   // those of the pixels that are computed at once, twice at least: else most are moved each time
   d.room = std::max(2 * (g.kernel_w + 4 * g.stride_w), buffer / (d.groups * 4 * width));
+  d.ahead = (d.room - g.kernel_w) / (2 * g.stride_w);
   d.blocks = cut_channels<Isa>(d, nullptr);
   d.blocks_per_unit = d.blocks;
   const std::int64_t rows = g.batch * g.out_h;
@@ -209,7 +210,7 @@ kernels::prepared prepare_qdepthwise(const kernels::qconv_args& a) {
   const std::size_t padding_at = own.template add<std::uint8_t>(g.in_w * d.pixel() + 64);
   const std::size_t quads_at = packed.template add<std::uint8_t>(d.blocks);
   const std::size_t weights_at =
-      packed.template add<std::int8_t>(d.blocks * d.steps * (has_dpbusd<Isa> ? 4 : 8) * width);
+      packed.template add<std::int8_t>(d.blocks * d.steps * depthwise_group_room<Isa>(d));
   const std::size_t bias_at = packed.template add<std::int32_t>(d.blocks * width);
   const std::size_t multiplier_at = packed.template add<float>(d.blocks * width);
 

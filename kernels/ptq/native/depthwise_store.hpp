@@ -160,7 +160,9 @@ struct depthwise_pixels {
       if constexpr (Count > 1) shared = in_register(shared);  // else an operand in memory
       unrolled<Count>([&](auto p) PTQ_INLINE_LAMBDA {
         constexpr int i = decltype(p)::value;
-        if constexpr (Way::steps == 1)
+        if constexpr (std::is_same_v<Way, words>)
+          acc[i][J] = S::dot2(acc[i][J], x(p), shared);
+        else if constexpr (Way::steps == 1)
           acc[i][J] = S::dot4(acc[i][J], x(p), shared);
         else
           acc[i][J] = S::dot2(acc[i][J], S::template split<half>(x(p)), shared);

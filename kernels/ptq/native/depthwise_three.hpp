@@ -172,7 +172,7 @@ struct depthwise_three : depthwise_pixels<S, Way, Parts, Output> {
   PTQ_ALWAYS_INLINE void walk_single(const depthwise_run& r) const {
     const std::uint8_t* const row[4] = {r.row[0], r.row[1], r.row[2], r.row[3]};
     const depthwise_slot* slot = r.conv->slot;
-    const std::int64_t right = slot[taps_per_group<typename S::isa> - 1].right;
+    const std::int64_t right = slot[taps_per_group<typename S::isa, Way> - 1].right;
     const std::int64_t inner = source.first_inside(0), outer = source.last_inside(right);
     std::int64_t column = 0;
     for (std::int64_t at = 0; at < to.place.count; ++at, column += source.stride) {

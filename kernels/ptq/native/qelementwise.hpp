@@ -17,6 +17,17 @@
 
 namespace ptq::native {
 
+/// The codes that `pack` made of four registers, in the order of lanes.
+template <class S>
+PTQ_ALWAYS_INLINE void store_interleaved(std::uint8_t* y, typename S::ints codes) {
+  if constexpr (S::lanes == 16) {
+    S::template store_codes<4, 0>(y, codes);
+  } else {
+    S::template store_codes<2, 0>(y, codes);
+    S::template store_codes<2, 2>(y + 2 * S::lanes, codes);
+  }
+}
+
 /// x / scale rounds like x · (1 / scale) unless that lies close to a tie: registers with such a
 /// lane divide.
 ///
@@ -62,13 +73,8 @@ struct quantize_kernel {
       farthest = lane::farther_from_whole(q, farthest);
     });
     if (xsimd::any(farthest > lane::constant(0.5f - 0x1p-14f))) return false;
-    const auto codes = S::pack(code, S::set_words(zero_point), S::set_bytes(0), S::set_bytes(255));
-    if constexpr (S::lanes == 16) {
-      S::template store_codes<4, 0>(y, codes);
-    } else {
-      S::template store_codes<2, 0>(y, codes);
-      S::template store_codes<2, 2>(y + 2 * S::lanes, codes);
-    }
+    store_interleaved<S>(
+        y, S::pack(code, S::set_words(zero_point), S::set_bytes(0), S::set_bytes(255)));
     return true;
   }
   template <bool Divide>
@@ -186,25 +192,41 @@ struct qbinary_kernel {
   using real = typename lane::real;
   using whole = typename lane::whole;
   std::int32_t a_zero, b_zero, zero_point;
+  std::int32_t low_code, high_code;
   float multiplier, low, high;
   add_rule sum;
   broadcast_runs<Isa> runs;
 
   template <bool Mul>
-  PTQ_ALWAYS_INLINE whole code(whole a, whole b) const {
+  PTQ_ALWAYS_INLINE real exact(whole a, whole b) const {
     if constexpr (Mul) {  // the product of differences is exact: below 2^18
       const real x = lane::to_real(a - lane::constant_whole(a_zero));
       const real y = lane::to_real(b - lane::constant_whole(b_zero));
-      return rounded(x * y * lane::constant(multiplier)) + lane::constant_whole(zero_point);
+      return x * y * lane::constant(multiplier);
     } else {
       const real inner =
           lane::fma(lane::to_real(b), lane::constant(sum.second), lane::constant(sum.constant));
-      return rounded(lane::fma(lane::to_real(a), lane::constant(sum.first), inner));
+      return lane::fma(lane::to_real(a), lane::constant(sum.first), inner);
     }
   }
-  PTQ_ALWAYS_INLINE whole rounded(real p) const {
-    p = lane::lesser(lane::greater(p, lane::constant(low)), lane::constant(high));
-    return lane::to_whole(lane::round(p));
+  template <bool Mul>
+  PTQ_ALWAYS_INLINE whole code(whole a, whole b) const {
+    const real x = lane::greater(exact<Mul>(a, b), lane::constant(low));
+    return lane::to_whole(lane::round(lane::lesser(x, lane::constant(high)))) +
+           lane::constant_whole(zero_point);
+  }
+  /// Four registers of results. What is too small, and NaN, becomes the smallest int32 and so the
+  /// lowest code.
+  template <class Real>
+  PTQ_ALWAYS_INLINE void store_four(std::uint8_t* y, Real exact_of) const {
+    using S = simd<Isa, register_bytes<Isa>>;
+    typename S::ints code[4];
+    unrolled<4>([&](auto v) PTQ_INLINE_LAMBDA {
+      const real x = lane::lesser(lane::constant(high), exact_of(decltype(v)::value));
+      code[decltype(v)::value] = S::round(static_cast<typename real::register_type>(x));
+    });
+    store_interleaved<S>(y, S::pack(code, S::set_words(zero_point), S::set_bytes(low_code),
+                                    S::set_bytes(high_code)));
   }
   template <bool Mul, int A, int B>
   static void run_of(const qbinary_kernel& k, const std::uint8_t* a, const std::uint8_t* b,
@@ -224,6 +246,13 @@ struct qbinary_kernel {
                                   part.template operator()<B>(b, i, b_step, count));
     };
     std::int64_t i = 0;
+    if constexpr (A < 2 && B < 2 && register_bytes<Isa> == 4 * lane::width)
+      for (; i + 4 * lane::width <= n; i += 4 * lane::width)
+        k.store_four(dst + i, [&](int r) PTQ_INLINE_LAMBDA {
+          const std::int64_t at = i + r * lane::width;
+          return k.template exact<Mul>(part.template operator()<A>(a, at, 1, lane::width),
+                                       part.template operator()<B>(b, at, 1, lane::width));
+        });
     for (; i + lane::width <= n; i += lane::width) lane::store(dst + i, value(i, lane::width));
     if (i < n) lane::store(dst + i, value(i, n - i), n - i);
   }
@@ -247,12 +276,14 @@ inline kernels::prepared qbinary(const kernels::qbinary_args& args) {
   auto& k = *object_of<kernel>(p);
   k.a_zero = args.a_zero_point;
   k.b_zero = args.b_zero_point;
-  k.zero_point = args.zero_point;
   k.multiplier = args.multiplier;
   k.sum = args.sum;
   const bool mul = args.what == kernels::qbinary_args::kind::mul;
-  k.low = static_cast<float>(mul ? args.low - args.zero_point : args.sum.low);
-  k.high = static_cast<float>(mul ? args.high - args.zero_point : args.sum.high);
+  k.zero_point = mul ? args.zero_point : 0;  // the sum's is in its constant
+  k.low_code = mul ? args.low : args.sum.low;
+  k.high_code = mul ? args.high : args.sum.high;
+  k.low = static_cast<float>(k.low_code - k.zero_point);
+  k.high = static_cast<float>(k.high_code - k.zero_point);
   k.runs = broadcast_runs<Isa>::of(args.over);
   p.units = k.runs.units();
   p.run = mul ? &kernel::template apply<true> : &kernel::template apply<false>;

@@ -236,8 +236,9 @@ class flow {
   std::optional<graph> swept(const char* what, const graph& q, Change change) {
     progress(what);
     try {
-      const sweep_options how{
-          .count = swept_count(), .memory = bytes_ - bytes_ / 2, .threads = options_.threads};
+      const sweep_options how{.count = swept_count(),
+                              .memory = bytes_ - bytes_ / 2 - bytes_ / 8,
+                              .threads = options_.threads};
       if (!sweeps_) sweeps_.emplace(network_, q, parts_.used, table_, how);
       return change(*sweeps_);
     } catch (const unsupported& e) {

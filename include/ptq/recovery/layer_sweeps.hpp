@@ -3,6 +3,7 @@
 // Steps that improve the integer layers one after the other, on what the layers before really give:
 // sweeps over the samples through the quantized network and, beside it, the float one.
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <utility>
@@ -20,7 +21,7 @@ namespace ptq::recovering {
 
 struct sweep_options {
   std::int64_t count = 0;  // of the samples
-  std::size_t memory = 0;  // bytes of activations that are kept; the rest goes to a temporary file
+  std::size_t memory = 0;  // bytes of activations; what does not fit goes to a temporary file
   int threads = 1;
 };
 
@@ -41,7 +42,7 @@ class layer_sweeps {
 
   /// With every bias corrected in sequence.
   graph corrected() const {
-    activation_cache cache(options_.memory);
+    activation_cache cache(room());
     auto run = swept(fixed_, cache);
     return quantization::with_layers_of(
         quantized_, quantization::sequentially_corrected(fixed_, layers_, run));
@@ -53,7 +54,7 @@ class layer_sweeps {
   /// limit  codes lie in −limit … limit
   graph rounded(int limit) const {
     // Codes take a quarter of the room that float numbers take.
-    activation_cache cache(options_.memory / 4), beside(options_.memory - options_.memory / 4);
+    activation_cache cache(room() / 4), beside(room() - room() / 4);
     auto run = swept(fixed_, cache), real_run = swept(real_, beside);
     quantization::real_inputs inputs(real_, layers_, real_run);
     return quantization::with_layers_of(
@@ -61,6 +62,14 @@ class layer_sweeps {
   }
 
  private:
+  /// For what is kept: a part's inputs, outputs and buffers of one sample need room too.
+  std::size_t room() const {
+    std::size_t largest = 0;
+    for (const auto& v : fixed_.values)
+      if (!v.constant) largest = std::max(largest, static_cast<std::size_t>(v.dims.size()));
+    const std::size_t one = 6 * sizeof(float) * largest;
+    return options_.memory > one ? options_.memory - one : 0;
+  }
   sweep swept(const graph& g, activation_cache& cache) const {
     sweep run(g, data_, options_.count, *table_, cache);
     run.threads = options_.threads;

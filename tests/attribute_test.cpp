@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <doctest/doctest.h>
 
+#include <cmath>
 #include <random>
 #include <string>
 #include <utility>
@@ -12,6 +13,7 @@
 #include <ptq/data/kept_samples.hpp>
 #include <ptq/kernels/reference.hpp>
 #include <ptq/quantize.hpp>
+#include <ptq/recovery/layer_sweeps.hpp>
 #ifdef PTQ_TEST_DISPATCH
 #include <ptq/compiled.hpp>
 #include <ptq/dispatch.hpp>
@@ -114,10 +116,94 @@ TEST_CASE("a bias that is wrong is told as bias, and weights of few levels as we
   CHECK(remedy_of(rough.layers[0]).find("--effort best") != std::string::npos);
 }
 
+TEST_CASE("a bias that corrects what arrives is not charged with it") {
+  quantize_options few;
+  few.weights.bits = 3;
+  const auto q = quantize(chain(), table(), images(16), few).network;
+  const auto corrected =
+      recovering::layer_sweeps(chain(), q, images(16), table(), {.count = 16, .memory = 1 << 24})
+          .corrected();
+  const auto a = attribute(chain(), corrected, table(), images(16));
+  for (const auto& l : a.layers) {
+    CAPTURE(l.name);
+    CHECK(l.bias < 0.01 * l.weight_rounding);
+  }
+}
+
+TEST_CASE("of an equalised network the shares are those beside the equalised float network") {
+  auto plain = chain();
+  plain[plain.find("a.b")].constant->mutable_view<float>()[3] = -1000;  // a channel that nothing wakes
+  auto scaled = plain;
+  const auto by = [](std::size_t c) { return std::exp2(static_cast<float>(c % 5) - 2); };
+  const auto scale = [&](const char* constant, std::size_t inner, auto factor) {
+    const auto v = scaled[scaled.find(constant)].constant->mutable_view<float>();
+    for (std::size_t i = 0; i < v.size(); ++i) v[i] *= factor(i / inner);
+  };
+  const auto up = [&](std::size_t c) { return by(c % 8); };
+  const auto down = [&](std::size_t c) { return 1 / by(c % 8); };
+  scale("a.w", 3 * 9, up);
+  scale("a.b", 1, up);
+  scale("b.w", 9, down);  // its inputs
+  scale("b.w", 8 * 9, [&](std::size_t c) { return by(7 - c); });
+  scale("b.b", 1, [&](std::size_t c) { return by(7 - c); });
+  scale("logits.w", 4 * 16, [&](std::size_t c) { return 1 / by(7 - c); });
+
+  const auto q = quantize(scaled, table(), images(16)).network;
+  const auto wanted = attribute(scaled, q, table(), images(8));
+  const auto got = attribute(plain, q, table(), images(8));
+  CHECK(got.error == doctest::Approx(wanted.error).epsilon(1e-4));
+  REQUIRE(got.layers.size() == 3);
+  for (const auto& l : got.layers) {
+    CAPTURE(l.name);
+    CHECK(l.note.empty());
+    const auto& w = of(wanted, l.name);
+    CHECK(l.weight_rounding == doctest::Approx(w.weight_rounding).epsilon(1e-4));
+    CHECK(std::fabs(l.bias - w.bias) < 1e-4 * wanted.error);
+    CHECK(l.clipping == doctest::Approx(w.clipping).epsilon(1e-4));
+    CHECK(l.rounding == doctest::Approx(w.rounding).epsilon(1e-4));
+  }
+}
+
+TEST_CASE("a depthwise layer scaled alike on both sides keeps its weights, and its bias is scaled") {
+  const auto network_of = [](float by) {
+    network n;
+    auto x = n.input("x", {1, 3, 8, 8});
+    x = n.conv("a", x, 3, 8, positive, 3);
+    op::conv c;
+    c.act = positive;
+    c.groups = 8;
+    c.win.kernel = {3, 3};
+    c.win.pads = op::ints(4, 1);
+    x = n.add("d", c, {x, n.random("d.w", {8, 1, 3, 3}), n.random("d.b", {8})});
+    n.output(n.conv("b", x, 8, 4));
+    auto g = n.done();
+    const auto scale = [&](const char* constant, std::size_t inner, std::size_t channels, auto of) {
+      const auto v = g[g.find(constant)].constant->mutable_view<float>();
+      for (std::size_t i = 0; i < v.size(); ++i)
+        if (i / inner % channels % 2 == 0) v[i] *= of;
+    };
+    scale("a.w", 27, 8, by);
+    scale("a.b", 1, 8, by);
+    scale("d.b", 1, 8, by);
+    scale("b.w", 1, 8, 1 / by);
+    return g;
+  };
+  const auto q = quantize(network_of(8), table(), images(16)).network;
+  const auto wanted = attribute(network_of(8), q, table(), images(8));
+  for (const auto& l : attribute(network_of(1), q, table(), images(8)).layers) {
+    CAPTURE(l.name);
+    const auto& w = of(wanted, l.name);
+    CHECK(l.note.empty());
+    CHECK(l.weight_rounding == doctest::Approx(w.weight_rounding).epsilon(1e-4));
+    CHECK(std::fabs(l.bias - w.bias) < 1e-4 * wanted.error);
+    CHECK(l.rounding == doctest::Approx(w.rounding).epsilon(1e-4));
+  }
+}
+
 TEST_CASE("weights that are no roundings of the float model's are said to be so") {
   auto real = chain();
-  for (auto& w : real[real.find("b.w")].constant->mutable_view<float>()) w *= 2;
-  CHECK(of(attribute(real, made(), table(), images(4)), "b").note.find("equalised") !=
+  for (auto& w : real[real.find("b.w")].constant->mutable_view<float>()) w = 0.7f * w + 0.1f;
+  CHECK(of(attribute(real, made(), table(), images(4)), "b").note.find("no roundings") !=
         std::string::npos);
 }
 

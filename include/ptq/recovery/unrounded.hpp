@@ -26,7 +26,7 @@
 #include <ptq/kernels/table.hpp>
 #include <ptq/lower/constants.hpp>
 #include <ptq/quantize/in_sequence.hpp>
-#include <ptq/quantize/weights.hpp>
+#include <ptq/quantize/overflow.hpp>
 
 namespace ptq::recovering {
 

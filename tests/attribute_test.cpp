@@ -165,38 +165,53 @@ TEST_CASE("of an equalised network the shares are those beside the equalised flo
 }
 
 TEST_CASE("a depthwise layer scaled alike on both sides keeps its weights, and its bias is scaled") {
-  const auto network_of = [](float by) {
-    network n;
-    auto x = n.input("x", {1, 3, 8, 8});
-    x = n.conv("a", x, 3, 8, positive, 3);
-    op::conv c;
-    c.act = positive;
-    c.groups = 8;
-    c.win.kernel = {3, 3};
-    c.win.pads = op::ints(4, 1);
-    x = n.add("d", c, {x, n.random("d.w", {8, 1, 3, 3}), n.random("d.b", {8})});
-    n.output(n.conv("b", x, 8, 4));
-    auto g = n.done();
-    const auto scale = [&](const char* constant, std::size_t inner, std::size_t channels, auto of) {
-      const auto v = g[g.find(constant)].constant->mutable_view<float>();
-      for (std::size_t i = 0; i < v.size(); ++i)
-        if (i / inner % channels % 2 == 0) v[i] *= of;
+  // With a reader in float beside it, it reads a rounded copy that the float network does not have.
+  for (const bool copied : {false, true}) {
+    CAPTURE(copied);
+    const auto network_of = [&](float by) {
+      network n;
+      auto x = n.input("x", {1, 3, 8, 8});
+      auto a = n.conv("a", x, 3, 8, positive, 3);
+      const auto resized = [&](const std::string& name, value_id y, std::int64_t side) {
+        return n.add(name, op::resize{.how = op::resize::mode::linear},
+                     {y, none, none, n.ints(name + ".size", {1, 8, side, side})});
+      };
+      if (copied)
+        a = n.binary("s", a, resized("larger", resized("smaller", a, 4), 8), binary_kind::add);
+      op::conv c;
+      c.act = positive;
+      c.groups = 8;
+      c.win.kernel = {3, 3};
+      c.win.pads = op::ints(4, 1);
+      x = n.add("d", c, {a, n.random("d.w", {8, 1, 3, 3}), n.random("d.b", {8})});
+      n.output(n.conv("b", x, 8, 4));
+      if (copied) n.output(n.conv("e", resized("largest", a, 12), 8, 4));
+      auto g = n.done();
+      const auto scale = [&](const char* constant, std::size_t inner, std::size_t channels, auto of) {
+        const auto v = g[g.find(constant)].constant->mutable_view<float>();
+        for (std::size_t i = 0; i < v.size(); ++i)
+          if (i / inner % channels % 2 == 0) v[i] *= of;
+      };
+      scale("a.w", 27, 8, by);
+      scale("a.b", 1, 8, by);
+      scale("d.b", 1, 8, by);
+      scale("b.w", 1, 8, 1 / by);
+      if (copied) scale("e.w", 1, 8, 1 / by);
+      return g;
     };
-    scale("a.w", 27, 8, by);
-    scale("a.b", 1, 8, by);
-    scale("d.b", 1, 8, by);
-    scale("b.w", 1, 8, 1 / by);
-    return g;
-  };
-  const auto q = quantize(network_of(8), table(), images(16)).network;
-  const auto wanted = attribute(network_of(8), q, table(), images(8));
-  for (const auto& l : attribute(network_of(1), q, table(), images(8)).layers) {
-    CAPTURE(l.name);
-    const auto& w = of(wanted, l.name);
-    CHECK(l.note.empty());
-    CHECK(l.weight_rounding == doctest::Approx(w.weight_rounding).epsilon(1e-4));
-    CHECK(std::fabs(l.bias - w.bias) < 1e-4 * wanted.error);
-    CHECK(l.rounding == doctest::Approx(w.rounding).epsilon(1e-4));
+    const auto q = quantize(network_of(8), table(), images(16)).network;
+    CHECK((q.find("s_rounded") != none) == copied);
+    const auto wanted = attribute(network_of(8), q, table(), images(8));
+    const auto got = attribute(network_of(1), q, table(), images(8));
+    CHECK(got.base_error < 1e-3 * got.error);
+    for (const auto& l : got.layers) {
+      CAPTURE(l.name);
+      const auto& w = of(wanted, l.name);
+      CHECK(l.note.empty());
+      CHECK(l.weight_rounding == doctest::Approx(w.weight_rounding).epsilon(1e-4));
+      CHECK(std::fabs(l.bias - w.bias) < 1e-4 * wanted.error);
+      CHECK(l.rounding == doctest::Approx(w.rounding).epsilon(1e-4));
+    }
   }
 }
 
@@ -215,6 +230,17 @@ TEST_CASE("pairs that saturate elsewhere are counted, and cost nothing here") {
   for (const auto& l : attribute(chain(), q, table(), images(2)).layers) told += l.saturating_pairs;
   CHECK(all > 0);
   CHECK(told == all);
+}
+
+TEST_CASE("a base that departs from float is told") {
+  auto real = chain();
+  for (auto& b : real[real.find("b.b")].constant->mutable_view<float>()) b += 1;
+  auto q = made();  // other biases than the float network's: they are errors, not the base's
+  CHECK(attribute(real, q, table(), images(4)).base_error == 0);
+  for (auto& w : real[real.find("b.w")].constant->mutable_view<float>()) w = 0.7f * w + 0.1f;
+  const auto a = attribute(real, q, table(), images(4));
+  CHECK(a.base_error > 0.05 * a.error);
+  CHECK(text(a).find("roundings taken off") != std::string::npos);
 }
 
 TEST_CASE("text and JSON name layers, shares and remedies") {

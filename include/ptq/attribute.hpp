@@ -117,9 +117,13 @@ class meter {
       : codes_(at_extents_of(codes, table, *data.at(0))),
         report_(o.report) {
     const auto whole = at_extents_of(real, table, *data.at(0));
-    error_ = recovering::held_back(whole, table, data, o.threads, o.memory).error(codes_);
     auto off = recovering::with_roundings_off(whole, codes_, data, table, o.threads);
     real_ = std::move(off.network);
+    {
+      const recovering::held_back from_float(whole, table, data, o.threads, o.memory);
+      error_ = from_float.error(codes_);
+      base_error_ = from_float.error(real_);
+    }
     changed_ = std::move(off.changed);
     judge_.emplace(real_, table, data, o.threads, o.memory);
     layers_ = recovering::real_layers_of(real_, codes_, data, judge_->count(), table, o.threads);
@@ -127,7 +131,8 @@ class meter {
   }
 
   attribution run() {
-    attribution a{.samples = judge_->count(), .error = error_, .layers = {}};
+    attribution a{
+        .samples = judge_->count(), .error = error_, .base_error = base_error_, .layers = {}};
     const auto values = rounded_values(codes_);
     std::map<std::string, std::int64_t> pairs;
     for (const auto& l : quantization::overflow_census(codes_))
@@ -227,6 +232,7 @@ class meter {
   std::optional<recovering::held_back> judge_;
   quantization::real_layers layers_;
   double error_ = 0, whole_ = 0;  // of the quantized network: from the float one, from real_
+  double base_error_ = 0;         // of real_, from the float one
   progress report_;
 };
 

@@ -24,6 +24,8 @@ struct layer_attribution {
 struct attribution {
   std::int64_t samples = 0;
   double error = 0;  // of the network, all roundings together
+  double base_error = 0;  // of what the layers' errors are measured against: the network with its roundings
+                          // taken off, which is the float one but where layers are no roundings of its own
   std::vector<layer_attribution> layers;  // the costliest first
   double sum() const {
     double s = 0;
@@ -54,6 +56,12 @@ inline std::string text(const attribution& a, std::size_t most = 20) {
                 a.error, a.error > 0 ? -10 * std::log10(a.error) : INFINITY,
                 static_cast<long long>(a.samples), a.sum());
   std::string s = line;
+  if (a.base_error > 0.05 * a.error) {
+    std::snprintf(line, sizeof line,
+                  "  with its roundings taken off the network still errs by %.3g: that is in no share\n",
+                  a.base_error);
+    s += line;
+  }
   const double all = std::max(a.sum(), 1e-300);
   for (std::size_t i = 0; i < std::min(most, a.layers.size()); ++i) {
     const auto& l = a.layers[i];
@@ -71,7 +79,7 @@ inline std::string text(const attribution& a, std::size_t most = 20) {
 
 template <class Json>
 Json json(const attribution& a) {
-  Json j = {{"samples", a.samples}, {"error", a.error}, {"sum", a.sum()}, {"layers", Json::array()}};
+  Json j = {{"samples", a.samples}, {"error", a.error}, {"base_error", a.base_error}, {"sum", a.sum()}, {"layers", Json::array()}};
   for (const auto& l : a.layers) {
     Json of = {{"name", l.name},
                {"operator", l.what},

@@ -56,7 +56,7 @@ inline channel_energies energies_of(const graph& g,
   runner run(g, table, {.threads = threads, .keep_values = true});
   const tap_function tap = [&](const tapped& t) {
     const auto it = axes.find(t.value);
-    if (it == axes.end() || t.type != dtype::f32) return;
+    if (it == axes.end() || t.type != dtype::f32 || it->second >= t.dims.rank()) return;
     const auto x = t.real();
     std::size_t inner = 1;
     for (int a = it->second + 1; a < t.dims.rank(); ++a)
@@ -80,13 +80,12 @@ struct channel_scale {
   double energy = 0;
 };
 
-inline std::vector<channel_scale> scales_of(const std::string& value, const channel_energies& here,
-                                            const channel_energies& there) {
+inline std::vector<channel_scale> scales_of(const std::vector<double>& here,
+                                            const std::vector<double>& there) {
   std::vector<channel_scale> all;
-  const auto a = here.find(value), b = there.find(value);
-  if (a == here.end() || b == there.end() || a->second.size() != b->second.size()) return all;
-  for (std::size_t i = 0; i < a->second.size(); ++i) {
-    const double x = a->second[i], y = b->second[i];
+  if (here.size() != there.size()) return all;
+  for (std::size_t i = 0; i < here.size(); ++i) {
+    const double x = here[i], y = there[i];
     all.push_back(x > 0 && y > 0
                       ? channel_scale{static_cast<int>(std::lround(std::log2(x / y) / 2)), x}
                       : channel_scale{});
@@ -231,12 +230,18 @@ unrounded with_roundings_off(const graph& real, const graph& codes, const sample
   for (const auto& n : real.nodes)
     for (auto id : n.outputs)
       if (id != none) makers.emplace(real[id].name, &n);
-  std::map<std::string, int, std::less<>> axes;
-  for (const auto& n : codes.nodes)
-    if (scalable(codes, n))
-      axes.emplace(codes[n.inputs[0]].name, channel_axis(n, codes[n.inputs[0]].dims));
-  const auto here = energies_of(g, axes, data, table, threads);
-  const auto there = energies_of(real, axes, data, table, threads);
+  // What a layer reads may be a copy or a product of its own, unknown to the float network.
+  std::map<std::string, int, std::less<>> read_here, read_there;
+  for (const auto& n : codes.nodes) {
+    if (!scalable(codes, n)) continue;
+    const auto it = makers.find(codes[n.outputs[0]].name);
+    if (it == makers.end() || it->second->inputs.empty() || it->second->inputs[0] == none) continue;
+    const int axis = channel_axis(n, codes[n.inputs[0]].dims);
+    read_here.emplace(codes[n.inputs[0]].name, axis);
+    read_there.emplace(real[it->second->inputs[0]].name, axis);
+  }
+  auto here = energies_of(g, read_here, data, table, threads);
+  auto there = energies_of(real, read_there, data, table, threads);
 
   for (std::size_t k = 0; k < codes.nodes.size(); ++k) {
     const auto& n = codes.nodes[k];
@@ -258,7 +263,9 @@ unrounded with_roundings_off(const graph& real, const graph& codes, const sample
     if (b) bias = *b;
     if (scalable(codes, n)) {
       // A layer whose channels were scaled alike on both sides keeps its weights, not its bias.
-      const layer_exponents by(n, *from, w, scales_of(codes[n.inputs[0]].name, here, there));
+      const layer_exponents by(
+          n, *from, w,
+          scales_of(here[codes[n.inputs[0]].name], there[real[it->second->inputs[0]].name]));
       if (!rounds(n, *from, w)) weights = by.scaled_weights(*from);
       std::optional<tensor> shipped;
       if (n.inputs.size() > 2 && n.inputs[2] != none && codes[n.inputs[2]].constant)

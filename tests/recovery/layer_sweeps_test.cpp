@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <doctest/doctest.h>
 
+#include <cstring>
 #include <string>
 
 #include <ptq/execute/sweep.hpp>
@@ -76,14 +77,52 @@ TEST_CASE("layers rounded for the float network's outputs make up for those befo
   // The same without the float network's inputs beside: each layer for itself.
   const auto& table = kernels::reference_kernels();
   activation_cache cache(1 << 24);
-  sweep run(s.quantized, images(24), 24, table, cache), none_beside = run;
-  quantization::real_inputs nothing(s.real, quantization::real_layers{}, none_beside);
+  sweep run(s.quantized, images(24), 24, table, cache);
   const auto layers =
       recovering::real_layers_of(s.real, s.quantized, images(24), 24, table, 1);
   const auto alone =
-      quantization::rounded_for_inputs(s.quantized, layers, limit, run, nothing);
+      quantization::rounded_for_inputs(s.quantized, layers, {.limit = limit}, run);
   CHECK(judge.error(alone) < 0.8 * corrected);
   CHECK(judge.error(rounded) < 0.9 * judge.error(alone));
+}
+
+TEST_CASE("small convolutions alone are rounded for what arrives there, and every bias is corrected") {
+  const setting s;
+  const recovering::held_back judge(s.real, kernels::reference_kernels(),
+                                    recovering::chosen(images(40), {30, 31, 32, 33, 34, 35}), 1,
+                                    1 << 20);
+  const auto sweeps = s.sweeps(1 << 24, 1);
+  const auto corrected = sweeps.corrected();
+  const auto rounded = sweeps.rounded_where_small(limit);
+  REQUIRE(rounded);
+  check(*rounded);
+  const auto constant = [](const graph& g, const std::string& layer, std::size_t port) {
+    for (const auto& n : g.nodes)
+      if (n.name == layer) return *g[n.inputs[port]].constant;
+    FAIL("no layer " << layer);
+    return tensor();
+  };
+  const auto same = [](const tensor& a, const tensor& b) {
+    return a.byte_count() == b.byte_count() && std::memcmp(a.data(), b.data(), a.byte_count()) == 0;
+  };
+  // 27 and 12 numbers under the window; 108 are not few
+  for (const char* small : {"a", "d"})
+    CHECK_FALSE(same(constant(*rounded, small, 1), constant(s.quantized, small, 1)));
+  for (const char* large : {"b", "c"}) {
+    CHECK(same(constant(*rounded, large, 1), constant(s.quantized, large, 1)));
+    CHECK_FALSE(same(constant(*rounded, large, 2), constant(s.quantized, large, 2)));
+  }
+  CHECK(judge.error(*rounded) < 0.95 * judge.error(corrected));
+  CHECK(codes_of(*rounded) == codes_of(*s.sweeps(0, 2).rounded_where_small(limit)));
+
+  network n;
+  n.output(n.linear("only", n.input("x", {1, 8}), 8, 4));
+  const auto real = n.done();
+  const auto data = ptq_test::noise(4, {1, 8}, 0.3f);
+  const auto& table = kernels::reference_kernels();
+  CHECK_FALSE(recovering::layer_sweeps(real, quantize(real, table, data).network, data, table,
+                                       {.count = 4, .memory = 1 << 20})
+                  .rounded_where_small(limit));
 }
 
 TEST_CASE("rounding in sequence gives the same codes whatever the memory and the threads") {

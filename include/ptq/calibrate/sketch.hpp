@@ -6,6 +6,7 @@
 // both would be, bit for bit.
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -121,9 +122,15 @@ class sketch {
   }
 
  private:
+  /// Eight partial sums, so that the additions overlap.
   static double mean_of(std::span<const float> x) {
-    double sum = 0;
-    for (float v : x) sum += static_cast<double>(v);
+    std::array<double, 8> part{};
+    std::size_t i = 0;
+    for (; i + part.size() <= x.size(); i += part.size())
+      for (std::size_t k = 0; k < part.size(); ++k) part[k] += static_cast<double>(x[i + k]);
+    for (std::size_t k = 0; i < x.size(); ++i, ++k) part[k] += static_cast<double>(x[i]);
+    const double sum = ((part[0] + part[1]) + (part[2] + part[3])) +
+                       ((part[4] + part[5]) + (part[6] + part[7]));
     return sum / static_cast<double>(x.size());
   }
 

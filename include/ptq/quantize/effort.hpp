@@ -11,9 +11,10 @@ namespace ptq {
 enum class effort : std::uint8_t {
   fast,      // what was chosen, as it was chosen
   balanced,  // also equalisation, SmoothQuant, other ranges and presets, sequential bias correction,
-             // on request a few layers in float or with 16-bit inputs: each step is kept only where it lowers the error on
+             // the rounding of small convolutions' weights for what arrives there, on request a few layers
+             // in float or with 16-bit inputs: each step is kept only where it lowers the error on
              // samples held back
-  best       // also the rounding of weights, for what arrives at the layers and what float makes of it
+  best       // also the rounding of all weights, for what arrives at the layers and what float makes of it
 };
 
 constexpr const char* name_of(effort e) {

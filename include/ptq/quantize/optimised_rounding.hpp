@@ -1,8 +1,9 @@
 #pragma once
 // SPDX-License-Identifier: Apache-2.0
 // The weights of one integer layer rounded for what really arrives there (rounding.hpp), as one step
-// of a sequence (in_sequence.hpp). What is aimed at lies between the layer's own float output on that
-// input and the output of the float network: all of the way follows a few dozen samples too closely
+// of a sequence (in_sequence.hpp). Where the float network runs beside, what is aimed at lies between
+// the layer's own float output on that input and the output of the float network: all of the way
+// follows a few dozen samples too closely
 // (mobilenet_v1_0.25, int8: 24.7 dB half of the way, 24.0 all of it, 24.6 without), and half of it is
 // what 4-bit weights need (resnet20: 21.8 dB, 21.4, 18.0).
 
@@ -54,44 +55,47 @@ inline std::vector<double> pull_of(std::span<const double> lost, std::span<const
   return p;
 }
 
-/// Rounds the weights of node `index` anew.
-///
-/// limit    codes lie in −limit … limit
-/// inputs   of the float network
-/// returns  false, and leaves the layer, where it can't be done: weights that other layers share, a
-/// grid that is not symmetric, too many inputs, or codes that could overflow the accumulator
-template <part_runner Runner>
-bool round_for_inputs(graph& g, std::size_t index, const real_layers& real, int limit, Runner& run,
-                      real_inputs<Runner>& inputs) {
-  const auto& n = g.nodes[index];
-  const auto it = real.find(n.name);
-  const auto& weights = g[n.inputs[1]];
-  const auto& x = *g[n.inputs[0]].quant;
-  if (it == real.end() || weights.constant->type() != dtype::s8 || size_of(x.type) != 1)
-    return false;
-  const auto& r = it->second;
-  const auto view = view_of(n, weights.dims);
-  qparams grid = *weights.quant;
-  const auto zero = [](std::int32_t z) { return z == 0; };
-  if (!uses(g).single_consumer(n.inputs[1]) || grid.scale.size() != view.channels ||
-      !std::all_of(grid.zero_point.begin(), grid.zero_point.end(), zero) ||
-      view.taps > most_correlated_inputs)
-    return false;
-  const auto window = window_of(n, weights.dims, g[n.inputs[0]].dims);
-  // 16 positions for every number under the window determine its covariance well.
-  const auto positions = std::max<std::int64_t>(4096, 16 * static_cast<std::int64_t>(view.taps));
-  input_moments moments(window, positions / std::max<std::int64_t>(run.count(), 1) + 1);
-  const bool paired = inputs.reach(n.name);
-  for (std::int64_t i = 0; i < run.count(); ++i) {
-    const auto arrived = run.at(g[n.inputs[0]].name, i);
-    if (paired)
-      moments.add(arrived, inputs.at(i));
-    else
-      moments.add(arrived);
-  }
+/// Which layers are rounded, and how.
+struct rounding_rule {
+  int limit = 127;                                   // codes lie in −limit … limit
+  std::size_t most_inputs = most_correlated_inputs;  // numbers under the window
+  std::int64_t least_positions = 4096;               // looked at, of all samples
+  bool convolutions = false;                         // alone
+};
 
+/// Convolutions with so few inputs that rounding costs little beside running them: first layers,
+/// depthwise ones, narrow 1×1.
+inline rounding_rule small_convolutions(int limit) { return {limit, 64, 512, true}; }
+
+/// False where it can't be done: weights that other layers share, a grid that is not symmetric, too
+/// many inputs.
+inline bool can_round(const graph& g, const node& n, const real_layers& real,
+                      const rounding_rule& rule) {
+  const auto& weights = g[n.inputs[1]];
+  if (!real.contains(n.name) || weights.constant->type() != dtype::s8 ||
+      size_of(g[n.inputs[0]].quant->type) != 1 ||
+      (rule.convolutions && !std::holds_alternative<op::conv>(n.what)))
+    return false;
+  const auto view = view_of(n, weights.dims);
+  const auto& grid = *weights.quant;
+  const auto zero = [](std::int32_t z) { return z == 0; };
+  return uses(g).single_consumer(n.inputs[1]) && grid.scale.size() == view.channels &&
+         std::all_of(grid.zero_point.begin(), grid.zero_point.end(), zero) &&
+         view.taps <= rule.most_inputs;
+}
+
+/// Rounds the weights of node `index` anew; codes that could overflow the accumulator leave the layer
+/// as it is.
+///
+/// moments  of what arrives
+inline void round_for_inputs(graph& g, std::size_t index, const real_layer& r, int limit,
+                             const input_moments& moments, std::size_t groups) {
+  const auto& n = g.nodes[index];
+  const auto& x = *g[n.inputs[0]].quant;
+  const auto view = view_of(n, g[n.inputs[1]].dims);
+  qparams grid = *g[n.inputs[1]].quant;
   const auto from = r.weights.view<float>();
-  const auto per_group = view.channels / static_cast<std::size_t>(window.groups);
+  const auto per_group = view.channels / groups;
   std::vector<std::vector<int>> codes(view.channels);
   std::vector<double> covariance, lost;
   std::vector<float> w(view.taps);
@@ -106,28 +110,44 @@ bool round_for_inputs(graph& g, std::size_t index, const real_layers& real, int 
     codes[c] = std::move(best.codes);
     grid.scale[c] = best.scale;
   }
-  if (!fits_accumulator(x, r.bias, grid.scale, codes)) return false;
+  if (!fits_accumulator(x, r.bias, grid.scale, codes)) return;
   auto& to = g[n.inputs[1]];
   const auto out = to.constant->mutable_view<std::int8_t>();
   for (std::size_t c = 0; c < view.channels; ++c)
     for (std::size_t t = 0; t < view.taps; ++t)
       out[view.at(c, t)] = static_cast<std::int8_t>(codes[c][t]);
   to.quant = std::move(grid);
-  return true;
 }
 
 /// The quantized graph with weights rounded and biases corrected, layer after layer.
 ///
-/// inputs   of the float network
-/// cost     one pass of either network over the samples, and per layer O(channels · K²)
+/// inputs   of the float network; null: every layer for what arrives there, not for what was lost before
+/// cost     one pass of either network over the samples, and per layer that is rounded O(channels · K²)
 template <part_runner Runner>
-graph rounded_for_inputs(graph g, const real_layers& real, int limit, Runner& run,
-                         real_inputs<Runner>& inputs) {
+graph rounded_for_inputs(graph g, const real_layers& real, const rounding_rule& rule, Runner& run,
+                         real_inputs<Runner>* inputs = nullptr) {
   return in_sequence(std::move(g), run, [&](graph& now, std::size_t index, Runner& r) {
-    const auto window = window_of(now.nodes[index], now[now.nodes[index].inputs[1]].dims,
-                                  now[now.nodes[index].inputs[0]].dims);
-    round_for_inputs(now, index, real, limit, r, inputs);
-    correct_bias(now, index, input_means_of(now, now.nodes[index], window, r), real, window);
+    const auto& n = now.nodes[index];
+    const auto& weights = now[n.inputs[1]].dims;
+    const auto window = window_of(n, weights, now[n.inputs[0]].dims);
+    const bool rounds = can_round(now, n, real, rule), paired = rounds && inputs && inputs->reach(n.name);
+    // 16 positions for every number under the window determine its covariance well.
+    const auto taps = static_cast<std::int64_t>(view_of(n, weights).taps);
+    const auto positions = std::max(rule.least_positions, 16 * taps);
+    window_mean mean(window);
+    input_moments moments(window, positions / std::max<std::int64_t>(r.count(), 1) + 1);
+    for (std::int64_t i = 0; i < r.count(); ++i) {
+      const auto arrived = r.at(now[n.inputs[0]].name, i);
+      mean.add(arrived);
+      if (paired)
+        moments.add(arrived, inputs->at(i));
+      else if (rounds)
+        moments.add(arrived);
+    }
+    if (rounds)
+      round_for_inputs(now, index, real.find(n.name)->second, rule.limit, moments,
+                       static_cast<std::size_t>(window.groups));
+    correct_bias(now, index, mean.means(), real, window);
   });
 }
 

@@ -262,12 +262,16 @@ class flow {
       options_.correction = bias_correction::sequential;
       q = std::move(*better);
     }
-    if (options_.effort.level != effort::best) return q;
     const int limit = quantization::weight_grid_of(options_).highest();
-    better = swept("weight reconstruction", q,
-                   [&](const layer_sweeps& s) { return s.rounded(limit); });
-    if (better && steps_.keep("weight reconstruction", judge_.errors(*better, steps_.errors())))
-      q = std::move(*better);
+    const auto reconstruct = [&](const char* what, auto change) {
+      better = swept(what, q, change);
+      if (better && steps_.keep(what, judge_.errors(*better, steps_.errors()))) q = std::move(*better);
+    };
+    if (tries())
+      reconstruct("rounding of small convolutions",
+                  [&](const layer_sweeps& s) { return s.rounded_where_small(limit); });
+    if (options_.effort.level == effort::best)
+      reconstruct("weight reconstruction", [&](const layer_sweeps& s) { return s.rounded(limit); });
     return q;
   }
 

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <utility>
 
 #include <ptq/data/activation_cache.hpp>
@@ -58,7 +59,22 @@ class layer_sweeps {
     auto run = swept(fixed_, cache), real_run = swept(real_, beside);
     quantization::real_inputs inputs(real_, layers_, real_run);
     return quantization::with_layers_of(
-        quantized_, quantization::rounded_for_inputs(fixed_, layers_, limit, run, inputs));
+        quantized_, quantization::rounded_for_inputs(fixed_, layers_, {.limit = limit}, run, &inputs));
+  }
+
+  /// With the weights of small convolutions rounded for what arrives there, and all biases corrected;
+  /// nothing where no convolution is small enough.
+  std::optional<graph> rounded_where_small(int limit) const {
+    const auto rule = quantization::small_convolutions(limit);
+    if (std::ranges::none_of(fixed_.nodes, [&](const node& n) {
+          return quantization::is_integer_layer(fixed_, n) &&
+                 quantization::can_round(fixed_, n, layers_, rule);
+        }))
+      return {};
+    activation_cache cache(room());
+    auto run = swept(fixed_, cache);
+    return quantization::with_layers_of(
+        quantized_, quantization::rounded_for_inputs(fixed_, layers_, rule, run));
   }
 
  private:

@@ -6,6 +6,7 @@
 
 #include <ptq/execute/sweep.hpp>
 #include <ptq/kernels/reference.hpp>
+#include <ptq/lower/constants.hpp>
 #include <ptq/quantize.hpp>
 #include <ptq/recovery/held_back.hpp>
 #include <ptq/recovery/layer_sweeps.hpp>
@@ -114,6 +115,16 @@ TEST_CASE("small convolutions alone are rounded for what arrives there, and ever
   }
   CHECK(judge.error(*rounded) < 0.95 * judge.error(corrected));
   CHECK(codes_of(*rounded) == codes_of(*s.sweeps(0, 2).rounded_where_small(limit)));
+
+  // Weights that are codes already lose nothing: the network of dequantized weights is left.
+  auto exact = s.real;
+  for (const auto& layer : s.quantized.nodes)
+    for (auto& n : exact.nodes)
+      if (n.name == layer.name)
+        exact[n.inputs[1]].constant = lowering::real_numbers(s.quantized[layer.inputs[1]]);
+  CHECK_FALSE(recovering::layer_sweeps(exact, s.quantized, images(24), kernels::reference_kernels(),
+                                       {.count = 24, .memory = 1 << 24})
+                  .rounded_where_small(limit));
 
   network n;
   n.output(n.linear("only", n.input("x", {1, 8}), 8, 4));

@@ -61,18 +61,33 @@ struct rounding_rule {
   std::size_t most_inputs = most_correlated_inputs;  // numbers under the window
   std::int64_t least_positions = 4096;               // looked at, of all samples
   bool convolutions = false;                         // alone
+  bool lossy = false;  // alone: where a code is off its weight
 };
 
 /// Convolutions with so few inputs that rounding costs little beside running them: first layers,
 /// depthwise ones, narrow 1×1.
-inline rounding_rule small_convolutions(int limit) { return {limit, 64, 512, true}; }
+inline rounding_rule small_convolutions(int limit) { return {limit, 64, 512, true, true}; }
+
+/// Whether any code is off its weight by more than a hundredth of a step. Those of a model that was
+/// dequantized are not.
+inline bool loses_anything(const graph& g, const node& n, const real_layer& r) {
+  const auto view = view_of(n, r.weights.dims());
+  const auto real = r.weights.view<float>();
+  const auto rounded = dequantized_weights(g, n);
+  const auto& scale = g[n.inputs[1]].quant->scale;
+  for (std::size_t c = 0; c < view.channels; ++c)
+    for (std::size_t t = 0; t < view.taps; ++t)
+      if (std::fabs(real[view.at(c, t)] - rounded[c * view.taps + t]) > 0.01f * scale[c]) return true;
+  return false;
+}
 
 /// False where it can't be done: weights that other layers share, a grid that is not symmetric, too
-/// many inputs.
+/// many inputs; or where the rule leaves it out.
 inline bool can_round(const graph& g, const node& n, const real_layers& real,
                       const rounding_rule& rule) {
   const auto& weights = g[n.inputs[1]];
-  if (!real.contains(n.name) || weights.constant->type() != dtype::s8 ||
+  const auto it = real.find(n.name);
+  if (it == real.end() || weights.constant->type() != dtype::s8 ||
       size_of(g[n.inputs[0]].quant->type) != 1 ||
       (rule.convolutions && !std::holds_alternative<op::conv>(n.what)))
     return false;
@@ -81,7 +96,7 @@ inline bool can_round(const graph& g, const node& n, const real_layers& real,
   const auto zero = [](std::int32_t z) { return z == 0; };
   return uses(g).single_consumer(n.inputs[1]) && grid.scale.size() == view.channels &&
          std::all_of(grid.zero_point.begin(), grid.zero_point.end(), zero) &&
-         view.taps <= rule.most_inputs;
+         view.taps <= rule.most_inputs && (!rule.lossy || loses_anything(g, n, it->second));
 }
 
 /// Rounds the weights of node `index` anew; codes that could overflow the accumulator leave the layer

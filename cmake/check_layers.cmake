@@ -4,7 +4,7 @@
 cmake_minimum_required(VERSION 3.25)
 get_filename_component(ROOT ${ROOT} ABSOLUTE)
 # Stages, left to right: a stage header may include what stands to its left.
-set(stages import lower save execute fold fuse calibrate validate quantize data_free configure trial accuracy_control faster_float attribute export report)
+set(stages import lower save execute fold fuse calibrate validate quantize data_free configure search_ends trial accuracy_control faster_float attribute export report)
 
 # room → rooms that it may include (its own is always allowed)
 set(may_core "")

@@ -18,6 +18,7 @@
 #include <ptq/fuse.hpp>
 #include <ptq/import.hpp>
 #include <ptq/kernels/reference.hpp>
+#include <ptq/validate.hpp>
 #ifdef PTQ_TEST_DISPATCH
 #include <ptq/compiled.hpp>
 #include <ptq/dispatch.hpp>
@@ -164,6 +165,57 @@ TEST_CASE("with effort balanced the damage is mended before the search, and noth
   for (const auto& s : r.recovery.steps)
     equalised = equalised || (s.kept && s.what.starts_with("cross-layer equalisation"));
   CHECK(equalised);
+}
+
+TEST_CASE("with effort balanced biases and weights are corrected, before a layer is given back and behind the search") {
+  ptq_test::temp_folder dir;
+  const auto file = dir.path() / "journal";
+  const auto g = pairs(false);
+  accuracy_control_options o{.max_drop = 1e-3, .max_float_macs = 0};  // nothing may be given back
+  o.quantize.weights.bits = 4;
+  o.quantize.effort.level = effort::balanced;
+  o.quantize.effort.fixed_correction = true;
+  const auto plain = controlled(g, o);
+  CHECK_FALSE(plain.found.corrected);
+  o.quantize.effort.fixed_correction = false;
+  o.journal = file;
+  const auto r = controlled(g, o);
+  REQUIRE(r.found.corrected);
+  CHECK(r.found.chosen.restored.empty());
+  CHECK(r.found.chosen.error < 0.9 * plain.found.chosen.error);
+  const auto kept = [](const recovery_step& s) {
+    return s.kept && (s.what == "sequential bias correction" || s.what == "rounding of small convolutions");
+  };
+  CHECK(std::ranges::any_of(r.recovery.steps, kept));
+  CHECK(text(r.found).find("corrected") != std::string::npos);
+  // What is said is of the network that is returned; the front's can be made again, uncorrected.
+  const auto data = images(96, 1000);
+  runner before(g, table()), after(r.network, table());
+  double error = 0;
+  for (std::int64_t i = 0; i < 96; ++i) {
+    const auto s = *data.at(i);
+    const auto x = before.run(s)[0], y = after.run(s)[0];
+    double lost = 0, all = 0;
+    for (std::size_t k = 0; k < 4; ++k) {
+      const double a = x.view<float>()[k], b = y.view<float>()[k];
+      lost += (a - b) * (a - b);
+      all += a * a;
+    }
+    error += lost / all / 96;
+  }
+  CHECK(error == doctest::Approx(r.found.chosen.error).epsilon(1e-3));
+  CHECK(r.found.front.front().error == doctest::Approx(plain.found.chosen.error));
+  // From the journal, on more threads: the same bytes.
+  o.threads = 2;
+  CHECK((export_onnx(controlled(g, o).network) == export_onnx(r.network)));
+  // A bound that correction alone meets: nothing is given back where it may be.
+  accuracy_control_options loose = o;
+  loose.journal.clear();
+  loose.max_float_macs = 1;
+  loose.max_drop = 1 - r.found.chosen.agreement + 0.5 / 96;
+  const auto met = controlled(g, loose);
+  CHECK(met.found.status == control::status::met);
+  if (met.found.corrected) CHECK(met.found.chosen.restored.empty());
 }
 
 TEST_CASE("asked to tune, the search starts from the preset and ranges that cost least") {

@@ -31,6 +31,7 @@
 #include <ptq/accuracy_control/timing.hpp>
 #include <ptq/quantize.hpp>
 #include <ptq/recovery/relief.hpp>
+#include <ptq/search_ends.hpp>
 #include <ptq/trial.hpp>
 
 namespace ptq {
@@ -96,34 +97,6 @@ struct accuracy_control_result {
 
 namespace control {
 
-/// quantize's two stages, observing what a mover yields as well: it needs a range of its own once the
-/// mover runs in float.
-struct watching_quantizer {
-  calibrate_options observations(const graph& g, const quantize_options& o) const {
-    auto watch = ptq::observations(g, o);
-    for (const auto& group : quantization::revertible_groups(quantization::place(g, o)))
-      for (const auto& v : group.values)
-        if (g.find(v) != none &&
-            std::find(watch.values.begin(), watch.values.end(), v) == watch.values.end())
-          watch.values.push_back(v);
-    return watch;
-  }
-  graph quantized(const graph& g, const statistics& s, const quantize_options& o) const {
-    return ptq::quantize(g, s, o);
-  }
-};
-
-/// The float network, statistics and options that the search quantizes with.
-template <class = void>
-quantize_result starting_point(const graph& g, const kernels::kernel_table& table,
-                               samples calibration, const quantize_options& o) {
-  const watching_quantizer quantizer;
-  if (o.effort.level == effort::fast && !o.effort.tune)
-    return {g, calibrate(g, table, std::move(calibration), quantizer.observations(g, o)), {}, o};
-  auto r = recovering::flow(g, table, std::move(calibration), o, quantizer).prepared();
-  return {std::move(r.network), std::move(r.observed), std::move(r.report), std::move(r.options)};
-}
-
 /// Where the start misses a bound: the preset and ranges that tuning chose, if they are better on the
 /// samples of the search too.
 ///
@@ -154,6 +127,61 @@ verdict tuned(trial& models, judge<trial>& ask, const verdict& first,
   models.start_from(r.observed, r.options);
   ask.start_anew("");
   return ask.validate({}, true);
+}
+
+/// A model of the search whose biases and weights were corrected, as `quantize` does it with the same effort.
+struct corrected_model {
+  graph network;
+  verdict found;
+  std::vector<recovery_step> steps;
+};
+
+/// Nothing where no step lowers the error on samples held back from calibration, or the samples of the search say
+/// that the model is no better for it.
+///
+/// plain   of the same groups, uncorrected
+template <class = void>
+std::optional<corrected_model> corrected(trial& models, judge<trial>& ask, const group_set& groups, const verdict& plain,
+                                         const kernels::kernel_table& table, const samples& calibration) {
+  auto o = models.options();
+  if (o.effort.level == effort::fast) return {};
+  o.report = {};
+  auto made = finished(models.network(), models.quantized(groups), table, calibration, o);
+  auto& steps = made.recovery.steps;
+  if (std::none_of(steps.begin(), steps.end(), [](const recovery_step& s) { return s.kept; })) return {};
+  models.take_instead(groups, made.network);
+  ask.start_anew("corrected");
+  auto found = ask.validate(groups, true);
+  models.take_own();
+  ask.start_anew("");
+  if (!better({{}, {}, found}, {{}, {}, plain})) return {};
+  return corrected_model{std::move(made.network), std::move(found), std::move(steps)};
+}
+
+/// The result's network and what is said of it.
+///
+/// first    of the model that gives nothing back, uncorrected: as the front can make it again
+/// mended   in place of the best point, where there is one
+/// returns  the point that was taken
+template <class = void>
+front_point take(const trial& models, search_result& found, const verdict& first, std::optional<corrected_model>& mended,
+                 const cost_table& costs, accuracy_control_result& r) {
+  found.points[0].found = first;
+  auto chosen = found.points[found.best];
+  if (mended) {
+    chosen.found = mended->found;
+    found.fine = chosen.found.fine;
+  }
+  describe(models, found, costs, r.found);
+  if (!mended) {
+    r.network = models.quantized(chosen.groups);
+    return chosen;
+  }
+  r.found.chosen = model_of(models, chosen, costs);
+  r.found.corrected = true;
+  r.network = std::move(mended->network);
+  r.recovery.steps.insert(r.recovery.steps.end(), mended->steps.begin(), mended->steps.end());
+  return chosen;
 }
 
 template <class = void>
@@ -228,14 +256,19 @@ accuracy_control_result quantize_with_accuracy_control(const graph& g,
     if (!ask.resolves(as_chosen, m))
       o.warn(resolution_warning(ask.metric_name(m), as_chosen.n, as_chosen.metrics[m].drop,
                                 ask.bound_of(m)));
-  const auto first = tuned(models, ask, as_chosen, table, std::move(calibration), o, r);
+  const auto first = tuned(models, ask, as_chosen, table, calibration, o, r);
+  // What needs no layer in float comes first, and again for what the search ends with.
+  std::optional<corrected_model> whole;
+  if (!first.fine) whole = corrected(models, ask, {}, first, table, calibration);
   const auto costs = o.costs ? *o.costs : costs_of(models, ask.notes());
   const auto shares = recovering::macs_of(models.network(), models.at(0), table);
   auto& f = r.found;
   // Faster than float by more than the costs are rounded.
   const double allowed = std::min({costs.real_us * 0.98, costs.real_us / o.min_speedup, o.max_latency_ms * 1e3});
-  auto found = search(static_cast<int>(models.groups().size()),
-                      questions_of(models, ask, costs, shares),
+  auto questions = questions_of(models, ask, costs, shares);
+  if (whole && whole->found.fine)
+    questions.validate = [&](const group_set& s) { return s.empty() ? whole->found : ask.validate(s); };
+  auto found = search(static_cast<int>(models.groups().size()), questions,
                       {.within = {.cost = allowed - costs.integer_us, .macs = o.max_float_macs},
                        .max_validations = o.max_iterations,
                        .min_agreement = ask.min_agreement(),
@@ -245,12 +278,20 @@ accuracy_control_result quantize_with_accuracy_control(const graph& g,
     f.measured_us = settle(models, found, allowed);
   auto& best = found.points[found.best];
   best.found = ask.validate(best.groups, true);  // what is said of it is said of all samples
-  r.network = models.quantized(best.groups);
-  describe(models, found, costs, f);
+  std::optional<corrected_model> mended;
+  if (!best.groups.empty() && !best.found.fine)
+    mended = corrected(models, ask, best.groups, best.found, table, calibration);
+  // A model that was measured keeps its time.
+  const bool free = best.groups.empty() || f.measured_us == 0;
+  if (whole && free && better({{}, {}, whole->found}, {{}, {}, mended ? mended->found : best.found})) {
+    found.best = 0;  // giving back is worth less
+    mended = std::move(whole);
+  }
+  const auto chosen = take(models, found, first, mended, costs, r);
   f.samples = models.count();
-  f.metrics = metrics_of(ask, first, best.found);
+  f.metrics = metrics_of(ask, first, chosen.found);
   f.inferences = ask.inferences();
-  for (const auto& [name, why] : quantization::scope_of(models.groups(), best.groups, "").nodes)
+  for (const auto& [name, why] : quantization::scope_of(models.groups(), chosen.groups, "").nodes)
     f.nodes.push_back(name);
   r.network.metadata.push_back({"ptq.accuracy_control", note(f.chosen, costs)});
   r.real = models.network();

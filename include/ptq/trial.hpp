@@ -80,12 +80,19 @@ class trial {
 
   /// The network with these groups in float.
   graph quantized(const group_set& restored) const {
+    if (instead_ && instead_->first == restored) return instead_->second;
     auto o = options_.quantize;
     o.report = {};
     o.restored = quantization::scope_of(groups_, restored, "given back by accuracy control");
     o.restored.activations_only = options_.quantize.restored.activations_only;
     return ptq::quantize(g_, observed_, o);
   }
+
+  /// From now on this is the network with these groups in float.
+  void take_instead(group_set restored, graph network) {
+    instead_.emplace(std::move(restored), std::move(network));
+  }
+  void take_own() { instead_.reset(); }
 
   sample at(std::int64_t i) const {
     const auto& kept = kept_[static_cast<std::size_t>(i)];
@@ -208,6 +215,7 @@ class trial {
   samples data_;
   trial_options options_;
   std::vector<quantization::revertible_group> groups_;
+  std::optional<std::pair<group_set, graph>> instead_;
   std::vector<std::string> scores_;  // for each output, what its softmax reads; empty: the output itself
   std::vector<std::optional<sample>> kept_;
   std::unique_ptr<std::mutex> reading_ = std::make_unique<std::mutex>();

@@ -51,6 +51,7 @@ struct outcome {
   std::int64_t samples = 0;
   std::vector<metric_outcome> metrics;  // of the chosen model, as they were asked for
   bool tuned = false;                 // it starts from presets and ranges that were tried
+  bool corrected = false;             // biases and weights of the chosen model were corrected after the search
   front_model chosen;
   std::vector<std::string> nodes;     // in float
   std::vector<front_model> front;     // in the order of time, none both slower and worse than another
@@ -103,6 +104,7 @@ Json json(const outcome& o) {
             {"samples", o.samples},
             {"metrics", Json::array()},
             {"tuned", o.tuned},
+            {"corrected", o.corrected},
             {"chosen", json<Json>(o.chosen)},
             {"float_nodes", o.nodes},
             {"groups", o.groups},
@@ -139,8 +141,9 @@ inline std::string text(const outcome& o) {
                   m.fine ? "" : ": NOT fine");
     s += line;
   }
-  std::snprintf(line, sizeof line, "  output error %.3g%s\n", o.chosen.error,
-                o.tuned ? ", from tuned presets and ranges" : "");
+  std::snprintf(line, sizeof line, "  output error %.3g%s%s\n", o.chosen.error,
+                o.tuned ? ", from tuned presets and ranges" : "",
+                o.corrected ? ", biases and weights corrected" : "");
   s += line;
   std::snprintf(line, sizeof line,
                 "  %zu of %d groups given back (%.2f %% of the multiply-accumulates): %d confirmations, "

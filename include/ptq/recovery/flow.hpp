@@ -81,6 +81,14 @@ class flow {
     return {std::move(q), std::move(observed), std::move(steps_.report), std::move(options_)};
   }
 
+  /// What comes after ranges are chosen, for a network that was quantized from this one elsewhere.
+  outcome finished(graph q) {
+    steps_.start(judge_.errors(q));
+    if (wants_sequential()) q = corrected(std::move(q));
+    record_settings(q, options_);
+    return {std::move(q), {}, std::move(steps_.report), std::move(options_)};
+  }
+
   /// What a search for layers to give back to float starts from: the float network as the kept steps changed it, its
   /// statistics, and the values with 16-bit codes.
   outcome prepared() {

@@ -173,8 +173,9 @@ TEST_CASE("a depthwise layer scaled alike on both sides keeps its weights, and i
       auto x = n.input("x", {1, 3, 8, 8});
       auto a = n.conv("a", x, 3, 8, positive, 3);
       const auto resized = [&](const std::string& name, value_id y, std::int64_t side) {
-        return n.add(name, op::resize{.how = op::resize::mode::linear},
-                     {y, none, none, n.ints(name + ".size", {1, 8, side, side})});
+        op::resize linear;
+        linear.how = op::resize::mode::linear;
+        return n.add(name, linear, {y, none, none, n.ints(name + ".size", {1, 8, side, side})});
       };
       if (copied)
         a = n.binary("s", a, resized("larger", resized("smaller", a, 4), 8), binary_kind::add);

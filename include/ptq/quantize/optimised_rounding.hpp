@@ -66,7 +66,7 @@ struct rounding_rule {
 
 /// Convolutions with so few inputs that rounding costs little beside running them: first layers,
 /// depthwise ones, narrow 1×1.
-inline rounding_rule small_convolutions(int limit) { return {limit, 64, 512, true, true}; }
+inline rounding_rule small_convolutions(int limit) { return {limit, 64, 4096, true, true}; }
 
 /// Whether any code is off its weight by more than a hundredth of a step. Those of a model that was
 /// dequantized are not.

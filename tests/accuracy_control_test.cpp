@@ -215,7 +215,15 @@ TEST_CASE("with effort balanced biases and weights are corrected, before a layer
   loose.max_drop = 1 - r.found.chosen.agreement + 0.5 / 96;
   const auto met = controlled(g, loose);
   CHECK(met.found.status == control::status::met);
-  if (met.found.corrected) CHECK(met.found.chosen.restored.empty());
+  CHECK(met.found.corrected);
+  CHECK(met.found.chosen.restored.empty());
+  // One that nothing within the limits meets: what is given back is corrected as well.
+  loose.max_drop = 1e-3;
+  loose.max_float_macs = 0.2;
+  const auto missed = controlled(g, loose);
+  CHECK(missed.found.status == control::status::not_met);
+  CHECK(missed.found.corrected);
+  CHECK(missed.found.chosen.error <= r.found.chosen.error);
 }
 
 TEST_CASE("asked to tune, the search starts from the preset and ranges that cost least") {

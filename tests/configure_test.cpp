@@ -211,7 +211,7 @@ TEST_CASE("effort and its limits have keys of their own, and what is none of the
   CHECK(failure(with_params(R"("wide_macs": 30)")) ==
         params + "wide_macs: expected a share of the products, 0 to 1, got 30");
   CHECK(failure(with_params(R"("fixed": ["weights"])")) ==
-        params + "fixed: expected preset, range_estimator or bias_correction, got 'weights'");
+        params + "fixed: expected preset, range_estimator, bias_correction or placement, got 'weights'");
   CHECK(failure(with_params(R"("mode": "fp4")")).starts_with(params + "mode: expected one of int8"));
   CHECK(failure(with_params(R"("activations": {"signedness": "maybe"})"))
             .starts_with(params + "activations.signedness: "));

@@ -270,9 +270,9 @@ TEST_CASE("a program that does not match is refused with both values") {
   CHECK(ptq_test::contains(text_of<unsupported>([&] { load_program(file, other); }), "kernel table: expected"));
 
   auto bytes = whole;
-  bytes[8] = 7;
+  bytes[8] = 8;
   CHECK(text_of<unsupported>([&] { load_program(folder.write("f", bytes), t); }) ==
-        "load: 'f': format: expected 6, got 7");
+        "load: 'f': format: expected 7, got 8");
   bytes = whole;
   const auto at = bytes.find(version);
   REQUIRE(at != std::string::npos);

@@ -104,6 +104,7 @@ inline std::string configuration_text(const quantize_options& o) {
   if (e.fixed_preset) fixed.push_back("preset");
   if (e.fixed_estimator) fixed.push_back("range_estimator");
   if (e.fixed_correction) fixed.push_back("bias_correction");
+  if (e.fixed_placement) fixed.push_back("placement");
   constexpr const char* modes[] = {"int8", "fp8_e4m3", "fp8_e5m2"};
   constexpr const char* presets[] = {"performance", "mixed", "accuracy"};
   constexpr const char* fixes[] = {"no", "first_layer", "all", "automatic"};

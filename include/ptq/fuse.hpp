@@ -7,6 +7,7 @@
 //   affine (fold)                 the arithmetic that is left, now also into the layers after it
 //   paddings                      Pad into the window of convolutions and poolings
 //   clamps                        Relu, Relu6, Clip into the layer before
+//   exponentials                  e^(x − max) that belongs to no softmax
 //   transposed_convolutions       an ordinary one, depth to space, and a slice
 //   heads                         a last 1x1 convolution on one pixel: a matrix product
 //   rows                          products of rank > 2 with a constant matrix: reshape to rank 2
@@ -53,6 +54,7 @@ graph fuse(graph g) {
     changed = fusing::clamps(g) || changed;
     changed = folding::no_ops(g) || changed;
   }
+  fusing::exponentials(g);
   fusing::transposed_convolutions(g);
   fusing::heads(g);
   fusing::rows(g);

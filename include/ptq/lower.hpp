@@ -184,7 +184,7 @@ program lower(graph g, const kernels::kernel_table& table, const lower_options& 
     return lower(std::move(body), with, inner);
   };
   const uses edges(e.network());
-  lowering::fused_adds adds{.edges = &edges, .done = {}, .allowed = !options.keep_values};
+  lowering::absorbed_nodes absorbed{.edges = &edges, .done = {}, .allowed = !options.keep_values};
   e.keep_recipes = options.keep_recipes;
   e.packed = options.packed;
   auto& p = e.result();
@@ -199,8 +199,8 @@ program lower(graph g, const kernels::kernel_table& table, const lower_options& 
     e.produced(id, s);
   }
   for (std::size_t i = 0; i < e.network().nodes.size(); ++i)
-    if (!adds.done.contains(static_cast<std::int32_t>(i)))
-      lowering::emit_node(e, e.network().nodes[i], adds);
+    if (!absorbed.done.contains(static_cast<std::int32_t>(i)))
+      lowering::emit_node(e, e.network().nodes[i], absorbed);
   lowering::emit_outputs(e);
   lowering::find_lifetimes(p);
   lowering::place_storages(p);

@@ -24,7 +24,7 @@ using namespace ptq::kernels;
 
 struct problem {
   conv_geometry g;
-  enum class output { codes, clamped, added, reals } out = output::codes;
+  enum class output { codes, clamped, added, reals, leaky_relu, hard_swish } out = output::codes;
   bool extreme = false;  // only the codes 0 and 255, −128 and 127
   int largest = 128;     // of the weights' magnitudes; at most 64: no pair exceeds 16 bits
   int seldom = 0;        // one weight in this many is −128 or 127 all the same
@@ -115,6 +115,11 @@ inline void check(const problem& q) {
                    : 500000.0f * std::sqrt(static_cast<float>(taps))) *
         q.gain;
 
+  const bool shaped = q.out == problem::output::leaky_relu || q.out == problem::output::hard_swish;
+  constexpr float scale = 0.11f;
+  if (shaped)
+    for (auto& m : multiplier) m *= scale;
+
   const std::int64_t pixels = g.batch * g.out_h * g.out_w;
   const std::size_t src_size = extent(g.batch * g.in_h * g.in_w, g.src_pixel(), g.in_c);
   const std::size_t dst_size = extent(pixels, g.dst_pixel(), g.out_c);
@@ -144,6 +149,12 @@ inline void check(const problem& q) {
   if (q.out == problem::output::reals) {
     a.epilogue.to_float = true;
     a.epilogue.float_low = 0;
+  }
+  if (shaped) {
+    using kind = epilogue_function::kind;
+    a.epilogue.function = {.what = q.out == problem::output::leaky_relu ? kind::leaky_relu : kind::hard_swish,
+                           .alpha = 0.1f,
+                           .scale = scale};
   }
   const std::size_t element = q.out == problem::output::reals ? 4 : 1;
   const auto buffer = [&] {

@@ -88,6 +88,21 @@ TEST_CASE("a convolution equals the reference under stride, dilation and padding
                         .pad_top = 2})});
 }
 
+TEST_CASE("a function of the sum equals the reference, rounded once") {
+  for (const auto out : {output::leaky_relu, output::hard_swish}) {
+    for (const std::int64_t n : {1, 7, 8, 16, 33, 64, 129}) check({.g = matrix(13, n, 20), .out = out});
+    for (const std::int64_t m : {1, 4, 16, 37}) check({.g = matrix(m, 70, 64), .out = out});
+    check({.g = square(13, 64, 40, 3), .out = out, .y_zero_point = 0});
+    check({.g = square(9, 20, 70, 3, 2), .out = out, .gain = 30});
+    check({.g = square(14, 64, 64, 3), .out = out, .extreme = true});
+    check({.g = square(9, 3, 20, 3), .out = out});
+    for (const std::int64_t c : {3, 16, 40}) {
+      check({.g = square(9, c, c, 3, 1, c), .out = out});
+      check({.g = square(9, c, c, 5, 2, c), .out = out});
+    }
+  }
+}
+
 // Tiles whose taps lie in the padding skip them where that pays.
 TEST_CASE("a padded image equals the reference on every side") {
   for (const std::int64_t side : {3, 6, 7, 14, 23})

@@ -36,6 +36,22 @@ TEST_CASE("softmax and its logarithm equal the reference along rows and along co
       }
 }
 
+TEST_CASE("exponentials that are not normalized equal the reference, the largest of a row is one") {
+  for (const auto size : row_sizes)
+    for (const std::int64_t inner : {1, 5, 17}) {
+      const auto x = reals(3 * size * inner, 34, 30.0f);
+      const softmax_args args{.outer = 3, .size = size, .inner = inner, .normalized = false};
+      equals_reference<float>(&kernel_table::softmax, args, {x.data()}, 3 * size * inner,
+                              "size " + std::to_string(size));
+      const auto p = reference_kernels().softmax(args);
+      const auto y = run_parts<float>(p, {x.data()}, 3 * size * inner, 1);
+      float largest = 0;
+      for (std::int64_t i = 0; i < size; ++i)
+        largest = std::max(largest, y[static_cast<std::size_t>(i * inner)]);
+      CHECK(largest == 1.0f);
+    }
+}
+
 TEST_CASE("softmax works in place") {
   for (const std::int64_t inner : {1, 5}) {
     const auto x = reals(2 * 37 * inner, 33);

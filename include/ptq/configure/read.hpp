@@ -197,8 +197,10 @@ inline void read_effort(section& s, configuration& c) {
       e.fixed_estimator = true;
     else if (what == "bias_correction")
       e.fixed_correction = true;
+    else if (what == "placement")
+      e.fixed_placement = true;
     else
-      section::fail(s.at("fixed"), "preset, range_estimator or bias_correction", "'" + what + "'");
+      section::fail(s.at("fixed"), "preset, range_estimator, bias_correction or placement", "'" + what + "'");
   }
 }
 

@@ -162,31 +162,56 @@ inline bool normalized(rewriter& g, int n) {
   return true;
 }
 
+/// The one axis along which a node reduces `of`, its extent kept.
+inline std::optional<std::int64_t> single_axis(const rewriter& g, int reduce, value_id of) {
+  const auto* o = match::as<op::reduce>(g, reduce);
+  const auto axes = match::integers(g, match::operand(g, reduce, 1));
+  if (!o->keepdims || match::operand(g, reduce, 0) != of || !g[of].shaped) return std::nullopt;
+  if (!axes || axes->size() != 1) return std::nullopt;
+  return (*axes)[0] < 0 ? (*axes)[0] + g[of].dims.rank() : (*axes)[0];
+}
+
+struct shifted_rows {
+  value_id x = none;
+  std::int64_t axis = 0;
+};
+
+/// x if `id` is x − max(x)
+inline std::optional<shifted_rows> shifted_by_largest(const rewriter& g, value_id id) {
+  const int sub = match::real_producer(g, id);
+  if (!match::is(g, sub, binary_kind::sub)) return std::nullopt;
+  const auto x = match::operand(g, sub, 0);
+  const int max = match::real_producer(g, match::operand(g, sub, 1));
+  if (!match::is(g, max, reduce_kind::max)) return std::nullopt;
+  const auto axis = single_axis(g, max, x);
+  return axis ? std::optional(shifted_rows{x, *axis}) : std::nullopt;
+}
+
 inline bool softmax_spelled_out(rewriter& g, int n) {
   if (!match::is(g, n, binary_kind::div)) return false;
   const auto e = match::operand(g, n, 0);
   const int sum = match::real_producer(g, match::operand(g, n, 1));
   const int exp = match::real_producer(g, e);
   if (!match::is(g, sum, reduce_kind::sum) || !match::is(g, exp, unary_kind::exp)) return false;
-  const auto single = [&](int reduce, value_id of) -> std::optional<std::int64_t> {
-    const auto* o = match::as<op::reduce>(g, reduce);
-    const auto axes = match::integers(g, match::operand(g, reduce, 1));
-    if (!o->keepdims || match::operand(g, reduce, 0) != of || !g[of].shaped) return std::nullopt;
-    if (!axes || axes->size() != 1) return std::nullopt;
-    return (*axes)[0] < 0 ? (*axes)[0] + g[of].dims.rank() : (*axes)[0];
-  };
-  const auto axis = single(sum, e);
+  const auto axis = single_axis(g, sum, e);
   if (!axis) return false;
-  const auto shifted = match::operand(g, exp, 0);
-  const int sub = match::real_producer(g, shifted);
-  auto x = shifted;
-  if (match::is(g, sub, binary_kind::sub)) {
-    const auto inner = match::operand(g, sub, 0);
-    const int max = match::real_producer(g, match::operand(g, sub, 1));
-    if (match::is(g, max, reduce_kind::max) && single(max, inner) == axis) x = inner;
-  }
+  auto x = match::operand(g, exp, 0);
+  if (const auto shifted = shifted_by_largest(g, x); shifted && shifted->axis == *axis) x = shifted->x;
   g.set(n, op::softmax{*axis, false, false}, {x});
   return true;
+}
+
+/// e^(x − max) that no softmax has become of: attention normalised behind its product. Once, behind all that
+/// looks for a softmax.
+inline void exponentials(graph& g) {
+  rewriter edit(infer(std::move(g)));
+  const int count = edit.node_count();
+  for (int n = 0; n < count; ++n) {
+    if (edit.removed(n) || !match::is(edit, n, unary_kind::exp)) continue;
+    if (const auto rows = shifted_by_largest(edit, match::operand(edit, n, 0)))
+      edit.set(n, op::softmax{.axis = rows->axis, .normalized = false}, {rows->x});
+  }
+  g = edit.finish();
 }
 
 /// One sweep; true if something fused.

@@ -84,6 +84,8 @@ struct softmax {
   bool log = false;
   /// Opset < 13: all axes from `axis` on are one.
   bool flattened = false;
+  /// false: e^(x − max) as it is, its largest 1; what reads it divides by its sum.
+  bool normalized = true;
   bool operator==(const softmax&) const = default;
 };
 

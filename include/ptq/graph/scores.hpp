@@ -19,7 +19,8 @@ inline value_id scores_of(const graph& g, const uses& edges, value_id output) {
     const bool moves =
         std::holds_alternative<op::reshape>(n.what) || std::holds_alternative<op::transpose>(n.what) ||
         std::holds_alternative<op::identity>(n.what) || std::holds_alternative<op::cast>(n.what);
-    const bool softmax = std::holds_alternative<op::softmax>(n.what);
+    const auto* s = std::get_if<op::softmax>(&n.what);
+    const bool softmax = s && s->normalized;
     if (!moves && !softmax) return output;
     const auto& from = n.inputs[0];
     if (from == none || g[from].type != dtype::f32) return output;

@@ -53,12 +53,26 @@ struct conv_geometry {
   bool operator==(const conv_geometry&) const = default;
 };
 
+/// A function of a layer's sum, before that is rounded for the first time.
+struct epilogue_function {
+  enum class kind : std::uint8_t { none, leaky_relu, hard_swish } what = kind::none;
+  float alpha = 0;  // of leaky_relu, from 0 to 1
+  float scale = 1;  // of the codes
+};
+
+/// Whether epilogue_function has a function.
+inline bool in_epilogue(unary_kind f, float alpha) {
+  return f == unary_kind::hard_swish || (f == unary_kind::leaky_relu && alpha >= 0 && alpha <= 1);
+}
+
 /// From int32 accumulators to the destination.
 ///
 ///   to_float:  y = min(max(float(acc) · multiplier[c], float_low), float_high)
 ///   otherwise: q = requantize_value(acc, multiplier[c], zero_point, low, high)
 ///   and with `add`, r the code of the second source (same extents as dst, contiguous pixels of dst_pixel elements):
 ///              q = add_value(q, r, sum), or add_value(r, q, sum) where `residual_first`
+///   codes behind a function, without `add`:
+///              q = quantize_value(f(float(acc) · multiplier[c]), scale, zero_point, low, high)
 struct int_epilogue {
   std::span<const float> multiplier;            // [out_c], or [1] for all
   bool to_float = false;
@@ -68,6 +82,7 @@ struct int_epilogue {
   bool add = false;
   add_rule sum = {};
   bool residual_first = false;
+  epilogue_function function = {};
   bool amplifies = false;  // where packed memory stands for the multipliers: one of them is not below 1 in magnitude
 };
 
@@ -223,6 +238,7 @@ struct pool_args {
 struct softmax_args {
   std::int64_t outer = 1, size = 1, inner = 1;
   bool log = false;
+  bool normalized = true;  // false: e^(x − max) as it is
 };
 /// f32 [rows, size], normalised per row; scale and bias [size] or null: src: x, [scale], [bias] where not constant
 struct layer_norm_args {

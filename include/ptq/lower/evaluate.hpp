@@ -60,8 +60,8 @@ std::vector<tensor> evaluate(const graph& g, const node& n) {
 
   lowering::emitter e(one, kernels::reference_kernels(), false);
   const uses edges(one);
-  lowering::fused_adds adds{.edges = &edges, .done = {}, .allowed = false};
-  lowering::emit_node(e, one.nodes[0], adds);
+  lowering::absorbed_nodes absorbed{.edges = &edges, .done = {}, .allowed = false};
+  lowering::emit_node(e, one.nodes[0], absorbed);
   std::vector<int> slots;
   for (auto id : copy.outputs) slots.push_back(id == none ? -1 : e.real_plain(id));
   auto& p = e.result();

@@ -10,8 +10,8 @@ namespace ptq {
 
 enum class effort : std::uint8_t {
   fast,      // what was chosen, as it was chosen
-  balanced,  // also equalisation, SmoothQuant, other ranges and presets, sequential bias correction,
-             // the rounding of small convolutions' weights for what arrives there, on request a few layers
+  balanced,  // also attention normalised behind its products, equalisation, SmoothQuant, other ranges and
+             // presets, functions of a layer's sums before these are rounded, sequential bias correction, the rounding of small convolutions' weights for what arrives there, on request a few layers
              // in float or with 16-bit inputs: each step is kept only where it lowers the error on
              // samples held back
   best       // also the rounding of all weights, for what arrives at the layers and what float makes of it
@@ -33,6 +33,9 @@ struct effort_options {
   effort level = effort::fast;
   /// What the user chose and no step may change.
   bool fixed_preset = false, fixed_estimator = false, fixed_correction = false;
+  /// A convolution's result is rounded before the function behind it, always: what runtimes need that fuse Q/DQ with
+  /// the convolution alone (ONNX Runtime; others take the function too).
+  bool fixed_placement = false;
   /// With `fast` too, presets and range estimators are tried on samples held back (NNCF's
   /// tune_hyperparams, which it has for accuracy control alone).
   bool tune = false;

@@ -81,6 +81,9 @@ class placer {
       if (forced[i].empty()) forced[i] = structural[i];
       if (forced[i].empty() && excite[i] && options.float_squeeze_excite)
         forced[i] = "squeeze-excite";
+      if (forced[i].empty() && traits_[i].what == trait::lookup &&
+          options.real_sums.contains(g[g.nodes[i].inputs[0]].name))
+        forced[i] = "it reads sums before they are rounded";
     }
     regions_ = region_finder(g, traits_, edges, std::move(forced), outputs_).find();
     rounded_.resize(g.values.size());
@@ -89,7 +92,9 @@ class placer {
     for (std::size_t i = 0; i < g.nodes.size(); ++i)
       out_.network.nodes[i].note = regions_.reason[i];
     for (std::size_t i = 0; i < g.values.size(); ++i)
-      round(static_cast<value_id>(i), edges, options.restored.values.contains(g.values[i].name));
+      round(static_cast<value_id>(i), edges,
+            options.restored.values.contains(g.values[i].name) ||
+                options.real_sums.contains(g.values[i].name));
     insert_copies();
   }
 

@@ -161,6 +161,9 @@ struct quantize_options {
   /// Values of the float graph that take 16-bit codes, whatever activations.bits says, and all that
   /// share a scale with them.
   std::set<std::string> wide_values = {};
+  /// Results of layers that keep their real numbers for the function that alone reads them; it then runs in float, or
+  /// in the layer's store.
+  std::set<std::string> real_sums = {};
   int threads = 1;  // of the float inferences
   progress report = {};
 };

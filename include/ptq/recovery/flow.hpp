@@ -7,11 +7,9 @@
 // range estimator can be judged by.
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <cstdint>
 #include <optional>
-#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -21,7 +19,6 @@
 #include <ptq/graph/graph.hpp>
 #include <ptq/kernels/table.hpp>
 #include <ptq/quantize/devices.hpp>
-#include <ptq/quantize/equalize.hpp>
 #include <ptq/quantize/groups.hpp>
 #include <ptq/quantize/placement.hpp>
 #include <ptq/quantize/scheme.hpp>
@@ -29,8 +26,9 @@
 #include <ptq/recovery/decisions.hpp>
 #include <ptq/recovery/held_back.hpp>
 #include <ptq/recovery/layer_sweeps.hpp>
+#include <ptq/recovery/network_steps.hpp>
+#include <ptq/recovery/real_sums.hpp>
 #include <ptq/recovery/relief.hpp>
-#include <ptq/recovery/spreads.hpp>
 #include <ptq/recovery/wide_layers.hpp>
 
 namespace ptq::recovering {
@@ -71,9 +69,10 @@ class flow {
     auto q = quantizer_.quantized(network_, observed, options_);
     if (tries() || wants_sequential()) steps_.start(judge_.errors(q));
     if (tries()) {
+      q = with_real_sums(std::move(q), observed);
       if (options_.effort.wide_macs > 0)
         q = relieved(std::move(q), observed, "16-bit inputs", wide_step);
-      if (options_.effort.float_macs > 0 && may_use_float())
+      if (options_.effort.float_macs > 0 && may_use_float(options_))
         q = relieved(std::move(q), observed, "layers in float", float_step);
     }
     if (wants_sequential()) q = corrected(std::move(q));
@@ -93,10 +92,11 @@ class flow {
   /// statistics, and the values with 16-bit codes.
   outcome prepared() {
     auto observed = prepare();
-    if (tries() && options_.effort.wide_macs > 0) {
+    if (tries()) {
       auto q = quantizer_.quantized(network_, observed, options_);
-      steps_.start(judge_.errors(q));
-      relieved(std::move(q), observed, "16-bit inputs", wide_step);
+      if (options_.effort.wide_macs > 0 || !sums_before_functions(q).empty()) steps_.start(judge_.errors(q));
+      q = with_real_sums(std::move(q), observed);
+      if (options_.effort.wide_macs > 0) relieved(std::move(q), observed, "16-bit inputs", wide_step);
     }
     return {std::move(network_), std::move(observed), std::move(steps_.report), std::move(options_)};
   }
@@ -110,7 +110,11 @@ class flow {
 
   statistics prepare() {
     const bool tunes = tries() || options_.effort.tune;
-    if (tries()) reshape_channels();
+    if (tries()) {
+      progress("equalise");
+      const auto attempt = [this](const graph& g, const std::vector<double>& rival) { return tried(g, rival); };
+      network_ = network_steps(std::move(network_), options_, table_, few(), steps_, attempt).run();
+    }
     progress("calibrate");
     auto request = quantizer_.observations(network_, options_);
     request.keep_all = tunes;
@@ -132,7 +136,7 @@ class flow {
   /// range that cuts off too much hides what happens within it.
   ///
   /// rival  of what it is tried against
-  std::vector<double> tried(const graph& g, const std::vector<double>& rival = {}) {
+  std::vector<double> tried(const graph& g, const std::vector<double>& rival) {
     auto o = options_;
     if (!o.effort.fixed_estimator) o.activations.estimator = range_estimator::automatic;
     const auto s = calibrate(g, table_, few(), quantizer_.observations(g, o));
@@ -143,41 +147,6 @@ class flow {
   graph settled(const quantize_options& o) const {
     return quantizer_.quantized(
         network_, resolve(seen_, quantizer_.observations(network_, o).observer), o);
-  }
-
-  /// seen  of all groups' values: a step that is kept scales none of another group's
-  void equalise(const std::string& name, quantization::equalisation what,
-                std::span<const double> alphas, const quantization::channel_spreads& seen) {
-    const bool product = what == quantization::equalisation::product;
-    const auto base = product ? quantization::with_products(network_) : network_;
-    const auto groups = quantization::equalisable(base, what);
-    if (groups.empty()) return;
-    auto [g, changed] = quantization::equalised(base, what, seen, alphas);
-    if (changed == 0) return;
-    g = quantization::without_ones(std::move(g));
-    const auto share =
-        ", " + std::to_string(changed) + " of " + std::to_string(groups.size()) + " groups";
-    const double gain = product ? least_product_gain : least_gain;
-    if (steps_.keep(name + share, tried(g, steps_.errors()), gain)) network_ = std::move(g);
-  }
-
-  void reshape_channels() {
-    progress("equalise");
-    using enum quantization::equalisation;
-    const auto base = quantization::with_products(network_);
-    const auto groups = quantization::channel_group_finder(base).find();
-    if (groups.empty()) return;
-    const auto seen = spreads_of(base, groups, few(), table_, options_.threads);
-    steps_.start(tried(network_));
-    // From a quarter of the spread to all of it; SmoothQuant's half for outliers, NNCF's 0.95.
-    constexpr std::array alphas{0.25, 0.5, 0.75, 1.0};
-    constexpr std::array smooth_alphas{0.5, 0.65, 0.8, 0.95};
-    // Outliers of a few positions, as behind GELU, make larger α look better than they are.
-    constexpr std::array product_alphas{0.5};
-    equalise("cross-layer equalisation", cross_layer, alphas, seen);
-    equalise("equalisation below bounds", bounded, alphas, seen);
-    if (may_use_float()) equalise("SmoothQuant by products", product, product_alphas, seen);
-    equalise("SmoothQuant", smooth, smooth_alphas, seen);
   }
 
   /// All pairs of preset and estimator that the user left open: asymmetric codes often pay off with
@@ -213,9 +182,16 @@ class flow {
     steps_.report.samples = all;
   }
 
-  /// Not on devices that take integers alone.
-  bool may_use_float() const {
-    return options_.target != target_device::npu && options_.target != target_device::gna;
+  graph with_real_sums(graph q, const statistics& observed) {
+    const auto sums = sums_before_functions(q);
+    if (options_.effort.fixed_placement || sums.empty()) return q;
+    auto o = options_;
+    o.real_sums = sums;
+    auto better = quantizer_.quantized(network_, observed, o);
+    const auto what = std::to_string(sums.size()) + " functions of sums before rounding";
+    if (!steps_.keep(what, judge_.errors(better, steps_.errors()))) return q;
+    options_ = std::move(o);
+    return better;
   }
 
   /// Where the error is large: `propose` (of relief_ground) changes the costliest inputs of layers.

@@ -20,6 +20,7 @@ template <> inline constexpr binary_kind last_of<binary_kind> = binary_kind::log
 template <> inline constexpr pool_kind last_of<pool_kind> = pool_kind::lp;
 template <> inline constexpr reduce_kind last_of<reduce_kind> = reduce_kind::sum_square;
 template <> inline constexpr auto last_of<kernels::qbinary_args::kind> = kernels::qbinary_args::kind::mul;
+template <> inline constexpr auto last_of<kernels::epilogue_function::kind> = kernels::epilogue_function::kind::hard_swish;
 template <> inline constexpr auto last_of<storage::place> = storage::place::output;
 template <> inline constexpr auto last_of<op::recurrent::cell> = op::recurrent::cell::lstm;
 template <> inline constexpr auto last_of<op::recurrent::direction> = op::recurrent::direction::both;
@@ -43,10 +44,16 @@ void visit(V& v, kernels::conv_geometry& x) {
     pad_top, pad_left, groups, src_stride, dst_stride);
 }
 template <class V>
+void visit(V& v, kernels::epilogue_function& x) {
+  auto& [what, alpha, scale] = x;
+  v(what, alpha, scale);
+}
+template <class V>
 void visit(V& v, kernels::int_epilogue& x) {
-  auto& [multiplier, to_float, float_low, float_high, zero_point, low, high, add, sum, residual_first,
+  auto& [multiplier, to_float, float_low, float_high, zero_point, low, high, add, sum, residual_first, function,
          amplifies] = x;
-  v(multiplier, to_float, float_low, float_high, zero_point, low, high, add, sum, residual_first, amplifies);
+  v(multiplier, to_float, float_low, float_high, zero_point, low, high, add, sum, residual_first, function,
+    amplifies);
 }
 template <class V>
 void visit(V& v, kernels::broadcast& x) {
@@ -122,8 +129,8 @@ void visit(V& v, kernels::pool_args& x) {
 }
 template <class V>
 void visit(V& v, kernels::softmax_args& x) {
-  auto& [outer, size, inner, log] = x;
-  v(outer, size, inner, log);
+  auto& [outer, size, inner, log, normalized] = x;
+  v(outer, size, inner, log, normalized);
 }
 template <class V>
 void visit(V& v, kernels::layer_norm_args& x) {

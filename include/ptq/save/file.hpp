@@ -33,7 +33,7 @@
 namespace ptq::saving {
 
 inline constexpr std::array<char, 8> magic = {'p', 't', 'q', ' ', 'p', 'r', 'o', 'g'};
-inline constexpr std::uint32_t format = 6, byte_order = 0x01020304;
+inline constexpr std::uint32_t format = 7, byte_order = 0x01020304;
 
 struct file_header {
   std::array<char, 8> is = magic;

@@ -55,6 +55,9 @@ struct plain_simd : simd_layout<Isa, Lanes> {
   static floats multiply(floats a, floats b) {
     return each<floats>([&](int i) { return a.v[i] * b.v[i]; });
   }
+  static floats divide(floats a, floats b) {
+    return each<floats>([&](int i) { return a.v[i] / b.v[i]; });
+  }
   static floats clamp(floats x, floats low, floats high) {
     return each<floats>([&](int i) {
       const float y = x.v[i] < low.v[i] ? low.v[i] : x.v[i];

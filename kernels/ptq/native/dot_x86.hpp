@@ -33,6 +33,7 @@ struct simd<Isa, 16> : simd_layout<Isa, 4> {
   static PTQ_ALWAYS_INLINE ints add(ints a, ints b) { return _mm_add_epi32(a, b); }
   static PTQ_ALWAYS_INLINE floats add(floats a, floats b) { return _mm_add_ps(a, b); }
   static PTQ_ALWAYS_INLINE floats multiply(floats a, floats b) { return _mm_mul_ps(a, b); }
+  static PTQ_ALWAYS_INLINE floats divide(floats a, floats b) { return _mm_div_ps(a, b); }
   static PTQ_ALWAYS_INLINE floats clamp(floats x, floats low, floats high) {
     return _mm_min_ps(high, _mm_max_ps(low, x));
   }
@@ -154,6 +155,7 @@ struct simd<Isa, 32> : simd_layout<Isa, 8> {
   static PTQ_ALWAYS_INLINE ints add(ints a, ints b) { return _mm256_add_epi32(a, b); }
   static PTQ_ALWAYS_INLINE floats add(floats a, floats b) { return _mm256_add_ps(a, b); }
   static PTQ_ALWAYS_INLINE floats multiply(floats a, floats b) { return _mm256_mul_ps(a, b); }
+  static PTQ_ALWAYS_INLINE floats divide(floats a, floats b) { return _mm256_div_ps(a, b); }
   static PTQ_ALWAYS_INLINE floats clamp(floats x, floats low, floats high) {
     return _mm256_min_ps(high, _mm256_max_ps(low, x));
   }
@@ -254,6 +256,7 @@ struct simd<Isa, 64> : simd_layout<Isa, 16> {
   static PTQ_ALWAYS_INLINE ints add(ints a, ints b) { return _mm512_add_epi32(a, b); }
   static PTQ_ALWAYS_INLINE floats add(floats a, floats b) { return _mm512_add_ps(a, b); }
   static PTQ_ALWAYS_INLINE floats multiply(floats a, floats b) { return _mm512_mul_ps(a, b); }
+  static PTQ_ALWAYS_INLINE floats divide(floats a, floats b) { return _mm512_div_ps(a, b); }
   static PTQ_ALWAYS_INLINE floats clamp(floats x, floats low, floats high) {
     return _mm512_min_ps(high, _mm512_max_ps(low, x));
   }

@@ -25,9 +25,13 @@ struct epilogue_rule {
   float y_high = 255;
   std::int32_t least_code = 0, most_code = 255;  // of what is stored
   bool guarded = false;                          // a product or sum may leave int32
+  kernels::epilogue_function function;           // of the real sum
 
-  /// Codes without residual whose products fit int32.
-  PTQ_ALWAYS_INLINE bool plain() const { return what == kind::codes && !guarded; }
+  PTQ_ALWAYS_INLINE bool shaped() const {
+    return function.what != kernels::epilogue_function::kind::none;
+  }
+  /// Codes without residual or function whose products fit int32.
+  PTQ_ALWAYS_INLINE bool plain() const { return what == kind::codes && !guarded && !shaped(); }
 };
 
 /// b − zero_point · Σw. May wrap on the way: only the whole sum of products has to fit.
@@ -71,6 +75,7 @@ PTQ_ALWAYS_INLINE epilogue_rule make_rule(const kernels::int_epilogue& e) {
   r.y_high = static_cast<float>(e.sum.high);
   r.least_code = e.add ? e.sum.low : e.low;
   r.most_code = e.add ? e.sum.high : e.high;
+  r.function = e.function;
   r.guarded = e.amplifies;
   for (const float m : e.multiplier) r.guarded |= !(m > -1.0f && m < 1.0f);  // as kernels::amplifying, which is no template
   const auto magnitude = [](float x) PTQ_INLINE_LAMBDA { return x < 0 ? -x : x; };
@@ -120,8 +125,29 @@ struct epilogue {
       code[i] = S::round(x);
     });
   }
+  /// The same of a function's values (elementary.hpp), divided by the scale as quantization divides.
+  template <int Count>
+  PTQ_ALWAYS_INLINE void shaped(const ints* acc, const float* multiplier, ints* code) const {
+    using isa = typename S::isa;
+    const floats scale = S::set(rule.function.scale), alpha = S::set(rule.function.alpha);
+    const floats largest = S::set(3.402823466e38f);
+    const bool leaky = rule.function.what == kernels::epilogue_function::kind::leaky_relu;
+    unrolled<Count>([&](auto v) PTQ_INLINE_LAMBDA {
+      constexpr int i = decltype(v)::value;
+      floats x = S::multiply(S::to_float(acc[i]), S::load(multiplier + i * S::lanes));
+      if (leaky) {
+        x = S::clamp(x, S::multiply(x, alpha), largest);
+      } else {
+        x = S::clamp(x, S::set(-3.402823466e38f), largest);  // -inf · 0 would be NaN
+        x = S::multiply(x, S::clamp(fused<isa>(x, S::set(1.0f / 6.0f), S::set(0.5f)), S::set(0.0f),
+                                    S::set(1.0f)));
+      }
+      code[i] = S::round(S::least(S::divide(x, scale), high));
+    });
+  }
   template <int Count>
   PTQ_ALWAYS_INLINE void rounded(const ints* acc, const float* multiplier, ints* code) const {
+    if (rule.shaped()) return shaped<Count>(acc, multiplier, code);
     rule.guarded ? rounded<Count, true>(acc, multiplier, code)
                  : rounded<Count, false>(acc, multiplier, code);
   }

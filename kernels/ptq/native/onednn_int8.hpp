@@ -96,10 +96,11 @@ inline void run_code_conv(const void* object, const kernels::operands& io, std::
 /// 8-bit convolution by oneDNN.
 ///
 /// returns  one unit for the whole operation; empty where oneDNN refuses, nothing is to be computed,
-///          or a residual is to be added (its rounding between the two steps is not ours)
+///          or a residual is to be added or a function taken (their roundings are not ours)
 inline kernels::prepared onednn_qconv(const kernels::qconv_args& args) {
   const kernels::conv_geometry& g = args.geometry;
   if (args.epilogue.add) return {};
+  if (args.epilogue.function.what != kernels::epilogue_function::kind::none) return {};
   if (std::min({g.batch, g.in_h, g.in_w, g.in_c, g.out_h, g.out_w, g.out_c}) < 1) return {};
   try {
     auto o = onednn::make_code_conv(args);

@@ -143,7 +143,7 @@ struct softmax_kernel {
   using lane = lanes<Isa>;
   using real = typename lane::real;
   axis_split<Isa> split;
-  bool log;
+  bool log, normalized;
 
   /// The destination holds the exponentials on the way; the logarithm needs their sum alone.
   PTQ_ALWAYS_INLINE void row(const float* x, float* y) const {
@@ -159,6 +159,7 @@ struct softmax_kernel {
     math::each(split.size, [&](std::int64_t i, std::int64_t n) PTQ_INLINE_LAMBDA {
       math::store(y + i, elementary::exp<lane>(math::load(x + i, n) - shift), n);
     });
+    if (!normalized) return;
     const real sum = lane::constant(math::sum(y, split.size));
     math::each(split.size, [&](std::int64_t i, std::int64_t n) PTQ_INLINE_LAMBDA {
       math::store(y + i, math::load(y + i, n) / sum, n);
@@ -174,6 +175,7 @@ struct softmax_kernel {
       sum = sum + e;
       math::store(y + i * step, log ? d : e, n);
     }
+    if (!log && !normalized) return;
     const real log_sum = elementary::log<lane>(sum);
     for (std::int64_t i = 0; i < split.size; ++i) {
       const real v = math::load(y + i * step, n);
@@ -204,6 +206,7 @@ inline kernels::prepared softmax(const kernels::softmax_args& args) {
   auto& k = *object_of<kernel>(p);
   k.split = axis_split<Isa>::of(args.outer, args.size, args.inner);
   k.log = args.log;
+  k.normalized = args.normalized;
   p.units = k.split.units();
   p.run = &kernel::apply;
   p.name = "softmax registers";

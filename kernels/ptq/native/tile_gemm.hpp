@@ -188,7 +188,8 @@ PTQ_ALWAYS_INLINE void with_requantizer(tile_results& r, F f) {
   static_assert(S::lanes == tile_side);
   if (r.rows == 0) return f([](std::int64_t) PTQ_INLINE_LAMBDA {});
   const epilogue_rule& rule = *r.rule;
-  if (rule.what == epilogue_rule::kind::reals || r.row_terms || r.to.columns != Vectors * S::lanes)
+  if (rule.what == epilogue_rule::kind::reals || rule.shaped() || r.row_terms ||
+      r.to.columns != Vectors * S::lanes)
     return f([&](std::int64_t chunks)
                  PTQ_INLINE_LAMBDA { requantize_any<Isa, Vectors>(r, chunks); });
   if (rule.what == epilogue_rule::kind::codes_added)

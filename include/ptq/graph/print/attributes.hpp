@@ -80,6 +80,7 @@ inline void describe(attributes& a, const op::binary& o) {
 inline void describe(attributes& a, const op::softmax& o) {
   a.add("axis", o.axis, -1);
   a.flag("flattened", o.flattened);
+  a.flag("not_normalized", !o.normalized);
 }
 inline void describe(attributes& a, const op::pool& o) {
   if (!o.global) {

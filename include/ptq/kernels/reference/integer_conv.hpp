@@ -11,6 +11,7 @@
 #include <memory>
 #include <vector>
 
+#include <ptq/core/elementary.hpp>
 #include <ptq/core/numeric.hpp>
 #include <ptq/kernels/args.hpp>
 #include <ptq/kernels/table.hpp>
@@ -29,6 +30,13 @@ struct owned_epilogue {
     rule.multiplier = {};
   }
 
+  float shaped(float y) const {
+    const auto& f = rule.function;
+    return unary_value(f.what == epilogue_function::kind::leaky_relu ? unary_kind::leaky_relu
+                                                                     : unary_kind::hard_swish,
+                       f.alpha, 0.0f, y);
+  }
+
   /// Writes element `at` of dst from the accumulator of channel `c`; `r` is the residual or null.
   void store(std::int32_t acc, std::int64_t c, const std::uint8_t* r, void* dst,
              std::int64_t at) const {
@@ -38,7 +46,10 @@ struct owned_epilogue {
       static_cast<float*>(dst)[at] = std::min(std::max(y, rule.float_low), rule.float_high);
       return;
     }
-    std::int32_t q = requantize_value(acc, m, rule.zero_point, rule.low, rule.high);
+    std::int32_t q = rule.function.what == epilogue_function::kind::none
+                         ? requantize_value(acc, m, rule.zero_point, rule.low, rule.high)
+                         : quantize_value(shaped(static_cast<float>(acc) * m), rule.function.scale,
+                                          rule.zero_point, rule.low, rule.high);
     if (rule.add)
       q = rule.residual_first ? add_value(r[at], q, rule.sum) : add_value(q, r[at], rule.sum);
     static_cast<std::uint8_t*>(dst)[at] = static_cast<std::uint8_t>(q);

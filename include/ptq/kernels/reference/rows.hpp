@@ -139,7 +139,7 @@ inline prepared reduce(const reduce_args& args) {
   return p;
 }
 
-/// e = exp(x − max), y = e / Σe; log: y = (x − max) − log Σe. One unit is one row along the axis.
+/// e = exp(x − max), y = e / Σe; log: y = (x − max) − log Σe; not normalized: y = e. One unit is one row along the axis.
 inline prepared softmax(const softmax_args& args) {
   prepared p;
   p.object = std::make_shared<const softmax_args>(args);
@@ -159,7 +159,8 @@ inline prepared softmax(const softmax_args& args) {
       const float log_total = elementary::log<lane>(total);
       for (std::int64_t i = 0; i < s.size; ++i) {
         const float d = x[i * s.inner] - m;
-        y[i * s.inner] = s.log ? d - log_total : elementary::exp<lane>(d) / total;
+        y[i * s.inner] =
+            s.log ? d - log_total : elementary::exp<lane>(d) / (s.normalized ? total : 1.0f);
       }
     }
   };

@@ -105,7 +105,7 @@ void emit_float_conv(emitter& e, const node& n, kernels::conv_geometry geo, cons
 }
 
 template <class = void>
-void emit_conv(emitter& e, const node& n, const op::conv& c, fused_adds& adds) {
+void emit_conv(emitter& e, const node& n, const op::conv& c, absorbed_nodes& absorbed) {
   e.require_reals(n);
   const auto x = n.inputs[0], y = n.outputs[0];
   const auto win = resolved_window(e.network(), n);
@@ -124,7 +124,7 @@ void emit_conv(emitter& e, const node& n, const op::conv& c, fused_adds& adds) {
   if (why.empty()) {
     const tensor weights = channels_last_weights(*centred_weights(e, n.inputs[1]));
     why = accumulator_refusal(e, call, weights);
-    if (why.empty()) return emit_integer(e, n, call, weights, adds);
+    if (why.empty()) return emit_integer(e, n, call, weights, absorbed);
   }
   const bool meant = e.at(n.inputs[1]).quant || e.has_codes(x);
   emit_float_conv(e, explained(e, n, why, meant), geo, c.act);

@@ -151,7 +151,7 @@ bool emit_integer_product(emitter& e, const node& n, const op::matmul& what) {
 }
 
 template <class = void>
-void emit_matmul(emitter& e, const node& n, const op::matmul& what, fused_adds& adds) {
+void emit_matmul(emitter& e, const node& n, const op::matmul& what, absorbed_nodes& absorbed) {
   e.require_reals(n);
   const auto a = n.inputs[0], b = n.inputs[1], y = n.outputs[0];
   if (emit_integer_product(e, n, what)) return;
@@ -175,7 +175,7 @@ void emit_matmul(emitter& e, const node& n, const op::matmul& what, fused_adds& 
       const tensor stored = *centred_weights(e, b);
       const tensor weights = what.trans_b ? stored : transposed_matrix(stored);
       why = accumulator_refusal(e, call, weights);
-      if (why.empty()) return emit_integer(e, n, call, weights, adds);
+      if (why.empty()) return emit_integer(e, n, call, weights, absorbed);
     }
   }
   emit_float_matmul(e, explained(e, n, why, e.at(b).quant || e.has_codes(a)), what);

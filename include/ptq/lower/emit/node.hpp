@@ -24,12 +24,12 @@ struct overloaded : F... {
 template <class... F> overloaded(F...) -> overloaded<F...>;
 
 template <class = void>
-void emit_node(emitter& e, const node& n, fused_adds& adds) {
+void emit_node(emitter& e, const node& n, absorbed_nodes& absorbed) {
   e.begin(n);
   n.what.visit(overloaded{
-      [&](const op::conv& o) { emit_conv(e, n, o, adds); },
+      [&](const op::conv& o) { emit_conv(e, n, o, absorbed); },
       [&](const op::conv_transpose& o) { emit_conv_transpose(e, n, o); },
-      [&](const op::matmul& o) { emit_matmul(e, n, o, adds); },
+      [&](const op::matmul& o) { emit_matmul(e, n, o, absorbed); },
       [&](const op::batch_norm& o) { emit_batch_norm(e, n, o); },
       [&](const op::unary& o) { emit_unary(e, n, o); },
       [&](const op::binary& o) { emit_binary(e, n, o); },

@@ -171,7 +171,7 @@ void emit_softmax(emitter& e, const node& n, const op::softmax& s) {
   const int axis = rank == 0 ? 0 : normalized_axis(s.axis, rank, "lower: " + label(n));
   const auto o = s.flattened ? plain_order(rank) : e.order_of(x);
   const int src = e.real(x, o), dst = e.create_real(y, o);
-  kernels::softmax_args args{.log = s.log};
+  kernels::softmax_args args{.log = s.log, .normalized = s.normalized};
   bool seen = false;
   for (int a : o) {
     const auto d = e.dims(x)[a];

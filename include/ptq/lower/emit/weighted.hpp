@@ -1,7 +1,7 @@
 #pragma once
 // SPDX-License-Identifier: Apache-2.0
-// What convolutions and matrix products with constant weights share: when they may run in integers, the requantization
-// multipliers, and the residual add that their epilogue takes over.
+// What convolutions and matrix products with constant weights share: when they may run in integers, and the
+// requantization multipliers.
 
 #include <algorithm>
 #include <cstdlib>
@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include <ptq/lower/emit/absorbed.hpp>
 #include <ptq/lower/emitter.hpp>
 
 namespace ptq::lowering {
@@ -23,13 +24,6 @@ struct weighted_call {
   kernels::conv_geometry geometry;
   order memory;          // of input and output
   int channel_axis = 0;  // of the weights' qparams
-};
-
-/// Adds (node indices) that an earlier step's epilogue computes; filled as steps are emitted.
-struct fused_adds {
-  const uses* edges = nullptr;
-  std::set<std::int32_t> done;
-  bool allowed = true;
 };
 
 template <class = void>
@@ -166,41 +160,6 @@ node explained(const emitter& e, const node& n, const std::string& why, bool mea
   return copy;
 }
 
-/// Codes that bound `act` on the grid `q`: clamping codes equals clamping reals first, as rounding is monotonic.
-template <class = void>
-std::pair<std::int32_t, std::int32_t> code_bounds(const clamp& act, const code& q) {
-  const auto top = highest_code(q.type);
-  return {quantize_value(act.low, q.scale, q.zero_point, 0, top),
-          quantize_value(act.high, q.scale, q.zero_point, 0, top)};
-}
-
-/// How a sum or difference of the codes of a and b is computed.
-template <class = void>
-add_rule sum_of(const op::binary& what, const code& a, const code& b, const code& y) {
-  auto r = add_rule_of(a.scale, a.zero_point, what.kind == binary_kind::sub ? -b.scale : b.scale,
-                       b.zero_point, y.scale, y.zero_point);
-  std::tie(r.low, r.high) = code_bounds(what.act, y);
-  return r;
-}
-
-/// The add that alone reads `y` and whose other operand is there already, or null.
-template <class = void>
-const node* residual_add(const emitter& e, value_id y, const fused_adds& adds,
-                         std::int32_t& index, int& port) {
-  if (!adds.allowed || !adds.edges->single_consumer(y)) return nullptr;
-  const auto use = adds.edges->consumers[static_cast<std::size_t>(y)][0];
-  const auto& n = e.network().nodes[static_cast<std::size_t>(use.node)];
-  const auto* b = std::get_if<op::binary>(&n.what);
-  if (!b || (b->kind != binary_kind::add && b->kind != binary_kind::sub)) return nullptr;
-  const auto other = n.inputs[use.port == 0 ? 1 : 0];
-  if (!e.has_codes(y) || !e.has_codes(other) || !e.has_codes(n.outputs[0])) return nullptr;
-  if (!e.emitted(other) || e.constant(other) || e.dims(other) != e.dims(y)) return nullptr;
-  if (other == y || e.dims(n.outputs[0]) != e.dims(y)) return nullptr;
-  index = use.node;
-  port = use.port;
-  return &n;
-}
-
 /// Emits the step of `call` with sums of 64 bits; weights [out_c, kernel_h, kernel_w, in_c / groups],
 /// s8 or s16.
 template <class = void>
@@ -242,7 +201,7 @@ void emit_wide(emitter& e, const node& n, const weighted_call& call, const tenso
 /// Emits the integer step of `call`; weights [out_c, kernel_h, kernel_w, in_c / groups].
 template <class = void>
 void emit_integer(emitter& e, const node& n, const weighted_call& call, const tensor& weights,
-                  fused_adds& adds) {
+                  absorbed_nodes& absorbed) {
   if (runs_wide(e, call, weights)) return emit_wide(e, n, call, weights);
   const auto in = e.codes_of(call.input);
   const auto& wq = *e.at(call.weights).quant;
@@ -264,22 +223,30 @@ void emit_integer(emitter& e, const node& n, const weighted_call& call, const te
   }
   auto& ep = args.epilogue;
   ep.multiplier = multiplier;
-  ep.to_float = !to_codes;
   std::vector<int> operands{src};
+  std::int32_t next = -1;
   if (!to_codes) {
+    const node* function =
+        call.act == clamp{} ? epilogue_function_of(e, call.output, absorbed, next, ep.function) : nullptr;
+    ep.to_float = !function;
     ep.float_low = call.act.low;
     ep.float_high = call.act.high;
-    const int dst = e.create_real(call.output, call.memory);
-    e.emit(n, e.prepare(&kernels::kernel_table::qconv, args), operands, dst, true).macs =
-        weighted_macs(call.geometry);
-    return e.produced(call.output, dst);
+    if (function) ep.zero_point = e.codes_of(function->outputs[0]).zero_point;
+    const auto y = function ? function->outputs[0] : call.output;
+    const int dst = function ? e.create_codes(y, call.memory) : e.create_real(y, call.memory);
+    auto& s = e.emit(n, e.prepare(&kernels::kernel_table::qconv, args), operands, dst, true);
+    s.macs = weighted_macs(call.geometry);
+    if (function) {
+      s.what += std::string("+") + op_name(function->what);
+      absorbed.done.insert(next);
+    }
+    return e.produced(y, dst);
   }
   ep.zero_point = out.zero_point;
   std::tie(ep.low, ep.high) = code_bounds(call.act, out);
 
-  std::int32_t add_index = -1;
   int port = 0;
-  const node* add = residual_add(e, call.output, adds, add_index, port);
+  const node* add = residual_add(e, call.output, absorbed, next, port);
   if (!add) {
     const int dst = e.create_codes(call.output, call.memory);
     e.emit(n, e.prepare(&kernels::kernel_table::qconv, args), operands, dst, true).macs =
@@ -297,7 +264,7 @@ void emit_integer(emitter& e, const node& n, const weighted_call& call, const te
   auto& s = e.emit(n, e.prepare(&kernels::kernel_table::qconv, args), operands, dst, true);
   s.macs = weighted_macs(call.geometry);
   s.what += std::string("+") + op_name(add->what);
-  adds.done.insert(add_index);
+  absorbed.done.insert(next);
   e.produced(add->outputs[0], dst);
 }
 

@@ -142,9 +142,29 @@ inline void write(exporter& e, const node& n, const op::local_response_norm& l) 
   e.end(n, std::move(p));
 }
 
+/// e^(x − max), as fuse finds it again.
+inline void write_exponentials(exporter& e, const node& n, const op::softmax& s) {
+  const auto x = e.operand(n.inputs[0]);
+  std::vector<std::string> inputs{x};
+  std::vector<attribute_proto> attributes;
+  if (e.opset() >= 18) {
+    inputs.push_back(e.constant(n.name + "_axes", tensor::from<std::int64_t>({1}, {s.axis})));
+  } else {
+    auto& axes = attributes.emplace_back();
+    axes.name = "axes";
+    axes.type = attribute_ints;
+    axes.ints = {s.axis};
+  }
+  const auto largest = e.inner(n, "ReduceMax", std::move(inputs), std::move(attributes));
+  auto p = e.bare(n, "Exp");
+  p.inputs = {e.inner(n, "Sub", {x, largest})};
+  e.end(n, std::move(p));
+}
+
 /// The old meaning (all axes from `axis` on are one) is spelled Flatten → Softmax → Reshape where
 /// it differs.
 inline void write(exporter& e, const node& n, const op::softmax& s) {
+  if (!s.normalized) return write_exponentials(e, n, s);
   const auto op_type = s.log ? "LogSoftmax" : "Softmax";
   const value& x = e.g[n.inputs[0]];
   const bool last = s.axis == -1 || (x.shaped && s.axis == x.dims.rank() - 1);

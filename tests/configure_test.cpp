@@ -163,6 +163,7 @@ TEST_CASE("options as text are the same options again") {
   o.effort = {.level = effort::best,
               .fixed_preset = true,
               .fixed_correction = true,
+              .fixed_placement = true,
               .tune = true,
               .float_macs = 0.05,
               .enough_db = 30,
@@ -187,6 +188,7 @@ TEST_CASE("options as text are the same options again") {
   CHECK(again.options.effort.fixed_preset);
   CHECK_FALSE(again.options.effort.fixed_estimator);
   CHECK(again.options.effort.fixed_correction);
+  CHECK(again.options.effort.fixed_placement);
   CHECK(again.options.effort.tune);
   CHECK(again.options.effort.float_macs == 0.05);
   CHECK(again.options.effort.enough_db == 30);

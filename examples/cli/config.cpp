@@ -81,6 +81,7 @@ ptq::quantize_options merged(const quantize_arguments& a, ptq::quantize_options 
   keep("--activation-bits", flags.activations.bits, file.activations.bits);
   keep("--overflow-fix", flags.weights.fix, file.weights.fix);
   keep("--model-type", flags.model_type, file.model_type);
+  keep("--round-before-functions", flags.effort.fixed_placement, file.effort.fixed_placement);
   keep("--quantize-outputs", flags.quantize_outputs, file.quantize_outputs);
   keep("--ignore", flags.ignored.names, file.ignored.names);
   keep("--ignore-pattern", flags.ignored.patterns, file.ignored.patterns);

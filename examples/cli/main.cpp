@@ -245,6 +245,9 @@ App& add_quantize(App& app, cli::quantize_arguments& a) {
                "transformer: sums and the product of attention with its values stay in float")
       ->check(CLI::IsMember({"transformer"}));
   c.add_flag("--quantize-outputs", a.quantize_outputs, "Round the model's outputs too");
+  c.add_flag("--round-before-functions", a.round_before_functions,
+             "Round what a layer sums up before the LeakyRelu or HardSwish behind it too, for runtimes that take only "
+             "convolutions with a rounded result for integer ones (ONNX Runtime)");
   c.add_option("--ignore", a.ignored_names,
                "Nodes that stay in float, by name or by address (see inspect --addresses)")
       ->type_name("NAME")

@@ -55,7 +55,7 @@ struct quantize_arguments : common_arguments {
   std::vector<std::string> ignored_names, ignored_patterns, ignored_types;
   std::vector<std::string> ignored_subgraphs;  // A,B=>C,D
   std::string model_type;
-  bool quantize_outputs = false, data_free = false;
+  bool quantize_outputs = false, data_free = false, round_before_functions = false;
   std::string config;           // a file of options; what the command line gives counts more
   std::set<std::string> given;  // options of the command line
   std::int64_t report_samples = 32;

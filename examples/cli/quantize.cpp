@@ -135,6 +135,7 @@ ptq::quantize_options options_of(const quantize_arguments& a) {
       .fixed_estimator =
           configured || !a.estimator.empty() || !a.range_min.empty() || !a.range_max.empty(),
       .fixed_correction = configured || !a.correction.empty(),
+      .fixed_placement = a.round_before_functions,
       .tune = a.tune,
       .float_macs = a.given.contains("--max-float-macs") ? a.max_float_macs / 100
                                                          : ptq::effort_options{}.float_macs,

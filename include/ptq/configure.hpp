@@ -13,7 +13,7 @@
 //                shuffle_data, seed, threads
 //   ours, there  mode (int8, fp8_e4m3, fp8_e5m2), bias_correction, quantize_outputs,
 //                float_squeeze_excite, effort (fast, balanced, best), tune_hyperparams, fixed (of preset,
-//                range_estimator, bias_correction), float_macs, wide_macs (shares), enough_db, cache_mb
+//                range_estimator, bias_correction, placement), float_macs, wide_macs (shares), enough_db, cache_mb
 //
 // A key that no one knows is an error: it is misspelt more often than not. What POT knows and this
 // library does otherwise is an error where the result would differ, and a warning where it wouldn't.

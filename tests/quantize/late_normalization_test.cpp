@@ -40,9 +40,9 @@ TEST_CASE("a product is normalised behind it, names of values and layers stay") 
   CHECK(late.changed == 1);
   check(late.network);
   CHECK(ptq_test::printed_nodes(late.network) ==
-        "p: p f32[2,5,40] = Softmax(x) not_normalized\n"
-        "p_sum: p_sum f32[2,5,1] = ReduceSum(p, p_axis)\n"
-        "y: y_unnormalized f32[2,5,6] = MatMul(p, v)\n"
+        "p: p_exponentials f32[2,5,40] = Softmax(x) not_normalized\n"
+        "p_sum: p_sum f32[2,5,1] = ReduceSum(p_exponentials, p_axis)\n"
+        "y: y_unnormalized f32[2,5,6] = MatMul(p_exponentials, v)\n"
         "y_normalized: y f32[2,5,6] = Div(y_unnormalized, p_sum)\n");
   CHECK(ptq_test::difference(ptq_test::outcome(g), ptq_test::outcome(late.network)) < 1e-6);
 }

@@ -180,15 +180,13 @@ TEST_CASE(
         "float: y (its result is read in float)\n");
 }
 
-TEST_CASE("a sum that is to stay real is not rounded, and its function runs in float") {
+TEST_CASE("a sum that is to stay real is not rounded, and what its function yields is") {
   network n;
   auto x = n.input("x", {1, 3, 8, 8});
   auto f = n.unary("f", n.conv("a", x, 3, 4), hard_swish);
   n.output(n.conv("y", n.unary("g", n.conv("b", f, 4, 4), hard_swish), 4, 2));
   CHECK(placed(n) == "x\na\nf\nb\ng\n");
-  CHECK(placed(n, {.real_sums = {"a"}}) ==
-        "x\nf\nb\ng\n"
-        "float: f (it reads sums before they are rounded)\n");
+  CHECK(placed(n, {.real_sums = {"a"}}) == "x\nf\nb\ng\n");
 }
 
 TEST_CASE("a value that a float node reads too gets a rounded copy for the integer nodes") {

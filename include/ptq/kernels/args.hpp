@@ -53,7 +53,7 @@ struct conv_geometry {
   bool operator==(const conv_geometry&) const = default;
 };
 
-/// A function of a layer's sum, before that is rounded for the first time.
+/// A function of a layer's sum, before that is rounded for the first time; multipliers are below 2^64 in magnitude.
 struct epilogue_function {
   enum class kind : std::uint8_t { none, leaky_relu, hard_swish } what = kind::none;
   float alpha = 0;  // of leaky_relu, from 0 to 1

@@ -11,7 +11,8 @@ namespace ptq {
 enum class effort : std::uint8_t {
   fast,      // what was chosen, as it was chosen
   balanced,  // also attention normalised behind its products, equalisation, SmoothQuant, other ranges and
-             // presets, functions of a layer's sums before these are rounded, sequential bias correction, the rounding of small convolutions' weights for what arrives there, on request a few layers
+             // presets, functions of a layer's sums before these are rounded, sequential bias correction,
+             // the rounding of small convolutions' weights for what arrives there, on request a few layers
              // in float or with 16-bit inputs: each step is kept only where it lowers the error on
              // samples held back
   best       // also the rounding of all weights, for what arrives at the layers and what float makes of it

@@ -51,11 +51,15 @@ inline normalized_late normalize_late(const graph& g) {
   for (int n = 0; n < count; ++n) {
     const int product = product_of_rows(edit, n);
     if (product < 0) continue;
-    const auto e = edit.at(n).outputs[0], y = edit.at(product).outputs[0];
-    const auto name = edit[y].name;
-    const auto last = edit.add_constant(edit[e].name + "_axis", tensor::from<std::int64_t>({1}, {-1}));
-    const auto sum = edit.add_value(edit[e].name + "_sum"), whole = edit.add_value(name + "_unnormalized");
+    // Names stand for what the float network calls so: nothing is a probability now.
+    const auto y = edit.at(product).outputs[0];
+    const auto rows = edit[edit.at(n).outputs[0]].name, name = edit[y].name;
+    const auto last = edit.add_constant(rows + "_axis", tensor::from<std::int64_t>({1}, {-1}));
+    const auto e = edit.add_value(rows + "_exponentials"), sum = edit.add_value(rows + "_sum");
+    const auto whole = edit.add_value(name + "_unnormalized");
     edit.set(n, op::softmax{.axis = -1, .normalized = false});
+    edit.take_over(n, e);
+    edit.set_input(product, 0, e);
     edit.insert(rewriter::side::after, n,
                 {edit.at(n).name + "_sum", op::reduce{.kind = reduce_kind::sum}, {e, last}, {sum}, ""});
     edit.take_over(product, whole);

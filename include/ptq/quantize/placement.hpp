@@ -81,9 +81,8 @@ class placer {
       if (forced[i].empty()) forced[i] = structural[i];
       if (forced[i].empty() && excite[i] && options.float_squeeze_excite)
         forced[i] = "squeeze-excite";
-      if (forced[i].empty() && traits_[i].what == trait::lookup &&
-          options.real_sums.contains(g[g.nodes[i].inputs[0]].name))
-        forced[i] = "it reads sums before they are rounded";
+      if (traits_[i].what == trait::lookup && options.real_sums.contains(g[g.nodes[i].inputs[0]].name))
+        traits_[i] = {trait::of_sum, "", 0};
     }
     regions_ = region_finder(g, traits_, edges, std::move(forced), outputs_).find();
     rounded_.resize(g.values.size());

@@ -115,7 +115,7 @@ class region_finder {
     for (std::size_t n = 0; n < g_.nodes.size(); ++n) {
       if (!r_.integer[n]) continue;
       const auto& t = traits_[n];
-      bool any = t.what == trait::weighted || t.what == trait::product;
+      bool any = t.what == trait::weighted || t.what == trait::product || t.what == trait::of_sum;
       for (std::int32_t p = 0; p < t.activations; ++p)
         any = any || coded[u(g_.nodes[n].inputs[u(p)])];
       const bool computes =

@@ -20,6 +20,7 @@ enum class trait : std::uint8_t {
   product,      // product of two activations: codes in; codes or reals out
   elementwise,  // two activations: codes in, codes out, scales of their own
   lookup,       // function of one activation: a table of 256 codes
+  of_sum,       // function of a layer's sum that stays real for it: codes out
   average,      // mean of codes
   mover,        // codes go through unchanged: input and outputs share scale and zero point
   concat,       // several inputs and the output share scale and zero point

@@ -67,6 +67,9 @@ struct plain_simd : simd_layout<Isa, Lanes> {
   static floats to_float(ints x) {
     return each<floats>([&](int i) { return static_cast<float>(x.v[i]); });
   }
+  static floats greatest(floats a, floats b) {
+    return each<floats>([&](int i) { return a.v[i] < b.v[i] ? b.v[i] : a.v[i]; });
+  }
   static floats least(floats x, floats high) {
     return each<floats>([&](int i) { return high.v[i] < x.v[i] ? high.v[i] : x.v[i]; });
   }

@@ -38,6 +38,7 @@ struct simd<Isa, 16> : simd_layout<Isa, 4> {
     return _mm_min_ps(high, _mm_max_ps(low, x));
   }
   static PTQ_ALWAYS_INLINE floats least(floats x, floats high) { return _mm_min_ps(high, x); }
+  static PTQ_ALWAYS_INLINE floats greatest(floats a, floats b) { return _mm_max_ps(a, b); }
   static PTQ_ALWAYS_INLINE floats to_float(ints x) { return _mm_cvtepi32_ps(x); }
   static PTQ_ALWAYS_INLINE ints round(floats x) { return _mm_cvtps_epi32(x); }
   /// Half to even, |x| < 2^22.
@@ -160,6 +161,7 @@ struct simd<Isa, 32> : simd_layout<Isa, 8> {
     return _mm256_min_ps(high, _mm256_max_ps(low, x));
   }
   static PTQ_ALWAYS_INLINE floats least(floats x, floats high) { return _mm256_min_ps(high, x); }
+  static PTQ_ALWAYS_INLINE floats greatest(floats a, floats b) { return _mm256_max_ps(a, b); }
   static PTQ_ALWAYS_INLINE floats to_float(ints x) { return _mm256_cvtepi32_ps(x); }
   static PTQ_ALWAYS_INLINE ints round(floats x) { return _mm256_cvtps_epi32(x); }
   static PTQ_ALWAYS_INLINE floats nearest(floats x) {
@@ -261,6 +263,7 @@ struct simd<Isa, 64> : simd_layout<Isa, 16> {
     return _mm512_min_ps(high, _mm512_max_ps(low, x));
   }
   static PTQ_ALWAYS_INLINE floats least(floats x, floats high) { return _mm512_min_ps(high, x); }
+  static PTQ_ALWAYS_INLINE floats greatest(floats a, floats b) { return _mm512_max_ps(a, b); }
   static PTQ_ALWAYS_INLINE floats to_float(ints x) { return _mm512_cvtepi32_ps(x); }
   static PTQ_ALWAYS_INLINE ints round(floats x) { return _mm512_cvtps_epi32(x); }
   static PTQ_ALWAYS_INLINE floats nearest(floats x) {

@@ -129,21 +129,23 @@ struct epilogue {
   template <int Count>
   PTQ_ALWAYS_INLINE void shaped(const ints* acc, const float* multiplier, ints* code) const {
     using isa = typename S::isa;
-    const floats scale = S::set(rule.function.scale), alpha = S::set(rule.function.alpha);
-    const floats largest = S::set(3.402823466e38f);
-    const bool leaky = rule.function.what == kernels::epilogue_function::kind::leaky_relu;
-    unrolled<Count>([&](auto v) PTQ_INLINE_LAMBDA {
-      constexpr int i = decltype(v)::value;
-      floats x = S::multiply(S::to_float(acc[i]), S::load(multiplier + i * S::lanes));
-      if (leaky) {
-        x = S::clamp(x, S::multiply(x, alpha), largest);
-      } else {
-        x = S::clamp(x, S::set(-3.402823466e38f), largest);  // -inf · 0 would be NaN
-        x = S::multiply(x, S::clamp(fused<isa>(x, S::set(1.0f / 6.0f), S::set(0.5f)), S::set(0.0f),
-                                    S::set(1.0f)));
-      }
-      code[i] = S::round(S::least(S::divide(x, scale), high));
-    });
+    const floats scale = S::set(rule.function.scale);
+    const auto each = [&](auto f) PTQ_INLINE_LAMBDA {
+      unrolled<Count>([&](auto v) PTQ_INLINE_LAMBDA {
+        constexpr int i = decltype(v)::value;
+        const floats x = S::multiply(S::to_float(acc[i]), S::load(multiplier + i * S::lanes));
+        code[i] = S::round(S::least(S::divide(f(x), scale), high));
+      });
+    };
+    if (rule.function.what == kernels::epilogue_function::kind::leaky_relu) {
+      const floats alpha = S::set(rule.function.alpha);
+      each([&](floats x) PTQ_INLINE_LAMBDA { return S::greatest(x, S::multiply(x, alpha)); });
+    } else {
+      const floats sixth = S::set(1.0f / 6.0f), half = S::set(0.5f), zero = S::set(0.0f), one = S::set(1.0f);
+      each([&](floats x) PTQ_INLINE_LAMBDA {
+        return S::multiply(x, S::clamp(fused<isa>(x, sixth, half), zero, one));
+      });
+    }
   }
   template <int Count>
   PTQ_ALWAYS_INLINE void rounded(const ints* acc, const float* multiplier, ints* code) const {

@@ -226,8 +226,10 @@ void emit_integer(emitter& e, const node& n, const weighted_call& call, const te
   std::vector<int> operands{src};
   std::int32_t next = -1;
   if (!to_codes) {
-    const node* function =
-        call.act == clamp{} ? epilogue_function_of(e, call.output, absorbed, next, ep.function) : nullptr;
+    const bool moderate = std::all_of(multiplier.begin(), multiplier.end(), [](float m) { return m < 0x1p64f; });
+    const node* function = moderate && call.act == clamp{}
+                               ? epilogue_function_of(e, call.output, absorbed, next, ep.function)
+                               : nullptr;
     ep.to_float = !function;
     ep.float_low = call.act.low;
     ep.float_high = call.act.high;

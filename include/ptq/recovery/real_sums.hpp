@@ -2,8 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Functions that read what a layer sums up before it is rounded: one rounding behind LeakyRelu or HardSwish
 // in place of one on either side, and no pass over memory for the function. Only where that costs no time:
-// where the layer's store computes the function, or where it runs in float as it is. Not of depthwise
-// layers, whose stores are fast for codes alone.
+// where the layer's store computes the function, or where it runs in float as it is.
 
 #include <set>
 #include <string>
@@ -27,8 +26,7 @@ inline std::set<std::string> sums_before_functions(const graph& q) {
     const auto layer = edges.producer[static_cast<std::size_t>(n.inputs[0])];
     if (layer < 0) continue;
     const auto& made_by = q.nodes[static_cast<std::size_t>(layer)];
-    const auto* c = std::get_if<op::conv>(&made_by.what);
-    if (!quantization::is_integer_layer(q, made_by) || (c && c->groups > 1)) continue;
+    if (!quantization::is_integer_layer(q, made_by)) continue;
     if (!q[n.outputs[0]].quant || kernels::in_epilogue(f->kind, f->alpha)) found.insert(q[n.inputs[0]].name);
   }
   return found;

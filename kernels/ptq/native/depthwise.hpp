@@ -180,7 +180,7 @@ kernels::prepared prepare_qdepthwise(const kernels::qconv_args& a) {
   d.rule = make_rule<Isa>(a.epilogue);
   d.repeat = g.group_out();
   cut_filter<Isa>(d, taps_per_group<Isa, pairs>);
-  d.three = g.kernel_h == 3 && g.kernel_w == 3 && d.rule.plain();
+  d.three = g.kernel_h == 3 && g.kernel_w == 3 && (d.rule.plain() || d.rule.shaped());
   d.widened = has_pair_add<Isa> && !d.three && d.steps > 1;
   if (d.widened) cut_filter<Isa>(d, taps_per_group<Isa, words>);
   d.dense = d.three && g.out_c == 8 && d.repeat == 1 && g.stride_w == 1 && g.dilation_w == 1 &&

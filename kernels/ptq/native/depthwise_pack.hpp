@@ -51,7 +51,7 @@ struct depthwise_slot {
 struct depthwise_object {
   kernels::conv_geometry g;
   epilogue_rule rule;
-  bool three = false;           // 3×3 to plain codes: columns stay in registers
+  bool three = false;           // 3×3 to codes, of a function or not: columns stay in registers
   bool widened = false;         // slots are 16-bit halves: `words`
   bool dense = false;           // parts of a register are neighbouring pixels
   std::int64_t repeat = 1;      // output channels per input channel

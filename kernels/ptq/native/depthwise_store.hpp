@@ -11,8 +11,9 @@
 
 namespace ptq::native {
 
-/// `bare` and `codes`: codes whose products fit int32, without residual. `any`: every other result.
-enum class depthwise_output { bare, codes, any };
+/// `bare` and `codes`: codes whose products fit int32, without residual or function. `shaped`: codes of a function.
+/// `any`: every other result.
+enum class depthwise_output { bare, codes, shaped, any };
 
 template <class S, int Parts, depthwise_output Output>
 struct depthwise_store {
@@ -39,7 +40,12 @@ struct depthwise_store {
   /// registers that this saves.
   template <int J, int Count>
   PTQ_ALWAYS_INLINE void complete(ints (&acc)[Count][4], const float* multiplier) const {
-    if constexpr (Output != depthwise_output::any) {
+    if constexpr (Output == depthwise_output::shaped) {
+      const auto m = S::load(multiplier + J * S::lanes);
+      e.shaped([](auto f) PTQ_INLINE_LAMBDA { unrolled<Count>(f); },
+               [&](auto v) PTQ_INLINE_LAMBDA { return S::multiply(S::to_float(acc[decltype(v)::value][J]), m); },
+               [&](auto v, ints x) PTQ_INLINE_LAMBDA { acc[decltype(v)::value][J] = x; });
+    } else if constexpr (Output != depthwise_output::any) {
       const auto m = S::load(multiplier + J * S::lanes);
       unrolled<Count>([&](auto v) PTQ_INLINE_LAMBDA {
         constexpr int p = decltype(v)::value;

@@ -185,6 +185,7 @@ PTQ_ALWAYS_INLINE depthwise_walk_function walk_of(const depthwise_object& d,
   using S = depthwise_lanes<Isa>;
   using enum depthwise_output;
   const auto with = [&]<class Way, int Parts>(Way, constant<Parts>) PTQ_INLINE_LAMBDA {
+    if (d.rule.shaped()) return walk_to<S, Way, Parts, shaped>(d);
     if (!d.rule.plain()) return walk_to<S, Way, Parts, any>(d);
     if constexpr (Parts == 1)
       if (epilogue<S>::is_bare(d.rule)) return walk_to<S, Way, Parts, bare>(d);

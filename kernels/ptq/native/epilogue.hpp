@@ -125,27 +125,35 @@ struct epilogue {
       code[i] = S::round(x);
     });
   }
-  /// The same of a function's values (elementary.hpp), divided by the scale as quantization divides.
-  template <int Count>
-  PTQ_ALWAYS_INLINE void shaped(const ints* acc, const float* multiplier, ints* code) const {
+  /// The rounded values of the rule's function (elementary.hpp), divided by the scale as quantization divides:
+  /// code(at) = those of acc(at) for all places that each(place) goes through.
+  template <class Each, class Sum, class Store>
+  PTQ_ALWAYS_INLINE void shaped(Each each, Sum real_sum, Store code) const {
     using isa = typename S::isa;
     const floats scale = S::set(rule.function.scale);
-    const auto each = [&](auto f) PTQ_INLINE_LAMBDA {
-      unrolled<Count>([&](auto v) PTQ_INLINE_LAMBDA {
-        constexpr int i = decltype(v)::value;
-        const floats x = S::multiply(S::to_float(acc[i]), S::load(multiplier + i * S::lanes));
-        code[i] = S::round(S::least(S::divide(f(x), scale), high));
+    const auto with = [&](auto f) PTQ_INLINE_LAMBDA {
+      each([&](auto v) PTQ_INLINE_LAMBDA {
+        code(v, S::round(S::least(S::divide(f(real_sum(v)), scale), high)));
       });
     };
     if (rule.function.what == kernels::epilogue_function::kind::leaky_relu) {
       const floats alpha = S::set(rule.function.alpha);
-      each([&](floats x) PTQ_INLINE_LAMBDA { return S::greatest(x, S::multiply(x, alpha)); });
+      with([&](floats x) PTQ_INLINE_LAMBDA { return S::greatest(x, S::multiply(x, alpha)); });
     } else {
       const floats sixth = S::set(1.0f / 6.0f), half = S::set(0.5f), zero = S::set(0.0f), one = S::set(1.0f);
-      each([&](floats x) PTQ_INLINE_LAMBDA {
+      with([&](floats x) PTQ_INLINE_LAMBDA {
         return S::multiply(x, S::clamp(fused<isa>(x, sixth, half), zero, one));
       });
     }
+  }
+  template <int Count>
+  PTQ_ALWAYS_INLINE void shaped(const ints* acc, const float* multiplier, ints* code) const {
+    shaped([](auto f) PTQ_INLINE_LAMBDA { unrolled<Count>(f); },
+           [&](auto v) PTQ_INLINE_LAMBDA {
+             constexpr int i = decltype(v)::value;
+             return S::multiply(S::to_float(acc[i]), S::load(multiplier + i * S::lanes));
+           },
+           [&](auto v, ints x) PTQ_INLINE_LAMBDA { code[decltype(v)::value] = x; });
   }
   template <int Count>
   PTQ_ALWAYS_INLINE void rounded(const ints* acc, const float* multiplier, ints* code) const {

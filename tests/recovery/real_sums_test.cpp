@@ -54,7 +54,7 @@ std::vector<std::string> steps_of(const program& p) {
 TEST_CASE("functions that stores compute read sums before these are rounded, where it lowers the error") {
   const auto g = functions();
   quantize_options o;
-  o.effort = {.level = effort::balanced, .fixed_preset = true, .fixed_estimator = true, .fixed_correction = true};
+  o.effort = {.level = effort::balanced, .fixed_preset = true, .fixed_estimator = true, .fixed_correction = true, .enough_db = 100};
   const auto r = quantize(g, kernels::reference_kernels(), images(32), o);
   const auto* step = functions_step(r);
   REQUIRE(step);
@@ -65,6 +65,9 @@ TEST_CASE("functions that stores compute read sums before these are rounded, whe
   for (const auto* name : {"a", "b"}) CHECK_FALSE(r.network[r.network.find(name)].quant);
   for (const auto* name : {"c", "d", "leaky", "swish"}) CHECK(r.network[r.network.find(name)].quant);
 
+  o.effort.enough_db = 0;  // the error is small enough
+  CHECK_FALSE(functions_step(quantize(g, kernels::reference_kernels(), images(32), o)));
+  o.effort.enough_db = 100;
   o.effort.fixed_placement = true;
   CHECK_FALSE(functions_step(quantize(g, kernels::reference_kernels(), images(32), o)));
 }

@@ -34,8 +34,9 @@ struct effort_options {
   effort level = effort::fast;
   /// What the user chose and no step may change.
   bool fixed_preset = false, fixed_estimator = false, fixed_correction = false;
-  /// A convolution's result is rounded before the function behind it, always: what runtimes need that fuse Q/DQ with
-  /// the convolution alone (ONNX Runtime; others take the function too).
+  /// A convolution's result is rounded before the function behind it, always. Without, where the outputs' SQNR is below
+  /// enough_db, LeakyRelu and HardSwish may read it as it is: runtimes that fuse Q/DQ with the convolution alone (ONNX
+  /// Runtime) then run it in float, those that take the function along do not.
   bool fixed_placement = false;
   /// With `fast` too, presets and range estimators are tried on samples held back (NNCF's
   /// tune_hyperparams, which it has for accuracy control alone).

@@ -182,9 +182,10 @@ class flow {
     steps_.report.samples = all;
   }
 
+  /// Where the error is large: runtimes that fuse Q/DQ with the convolution alone then run it in float.
   graph with_real_sums(graph q, const statistics& observed) {
     const auto sums = sums_before_functions(q);
-    if (options_.effort.fixed_placement || sums.empty()) return q;
+    if (options_.effort.fixed_placement || sums.empty() || steps_.error_db() >= options_.effort.enough_db) return q;
     auto o = options_;
     o.real_sums = sums;
     auto better = quantizer_.quantized(network_, observed, o);

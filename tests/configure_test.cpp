@@ -236,6 +236,8 @@ TEST_CASE("every option that changes the result stands in the model's metadata")
   CHECK(changed([](options& o) { o.effort.float_macs = 0.1; }));
   CHECK(changed([](options& o) { o.effort.wide_macs = 0.1; }));
   CHECK(changed([](options& o) { o.effort.fixed_preset = true; }));
+  CHECK(changed([](options& o) { o.effort.fixed_placement = true; }));
+  CHECK(changed([](options& o) { o.effort.enough_db = 30; }));
   quantize_options a, b;
   a.activations.estimator = b.activations.estimator = range_estimator::percentile;
   b.activations.percentile_tail = 1e-3;

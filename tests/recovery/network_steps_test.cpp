@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <string>
 
 #include <ptq/dispatch.hpp>
@@ -49,11 +50,11 @@ TEST_CASE("attention over many keys is normalised behind its product, and the pr
   CHECK(step->kept);
   CHECK(step->after_db > step->before_db + 3);
   CHECK(r.network.find("mixed_unnormalized") != none);
-  for (const auto& n : r.network.nodes)
-    if (n.name == "mixed") {
-      CHECK(n.note.empty());
-      CHECK(r.network[n.inputs[0]].quant);
-    }
+  const auto& nodes = r.network.nodes;
+  const auto mixed = std::find_if(nodes.begin(), nodes.end(), [](const node& n) { return n.name == "mixed"; });
+  REQUIRE(mixed != nodes.end());
+  CHECK(mixed->note.empty());
+  CHECK(r.network[mixed->inputs[0]].quant);
 
   o.model_type = model_type::transformer;  // leaves that product in float
   CHECK_FALSE(late(quantize(attention(), dispatched_kernels(), samples, o)));

@@ -47,7 +47,8 @@ inline setting_list settings_of(const quantize_options& o) {
   if (e.float_macs > 0) s.emplace_back("float_macs", number(e.float_macs));
   if (e.wide_macs > 0) s.emplace_back("wide_macs", number(e.wide_macs));
   // Functions of sums go by it too, where the user left them open.
-  if (e.float_macs > 0 || e.wide_macs > 0 || e.enough_db != effort_options{}.enough_db) s.emplace_back("enough_db", number(e.enough_db));
+  if (e.float_macs > 0 || e.wide_macs > 0 || e.enough_db != effort_options{}.enough_db)
+    s.emplace_back("enough_db", number(e.enough_db));
   const auto side = [&](const range_side& r) {
     std::string text = std::string(name_of(r.statistic)) + "/" + name_of(r.aggregator);
     if (std::isfinite(r.clipping_value)) text += " clipped at " + number(r.clipping_value);
